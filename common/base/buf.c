@@ -1,0 +1,77 @@
+/* buf.c - see buf.h. */
+#include "common/base/buf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The struct and its bytes are one allocation; the bytes start on the next line. */
+#define HEAD_BYTES                                                                     \
+    ((sizeof(struct ps_buf) + PS_BUF_ALIGN - 1) / PS_BUF_ALIGN * PS_BUF_ALIGN)
+
+ps_status ps_buf_new(struct ps_buf **out, size_t room)
+{
+    struct ps_buf *b;
+    size_t         padded;
+
+    if (room > SIZE_MAX - HEAD_BYTES - PS_BUF_ALIGN)
+        return ps_fail(PS_ERR_NO_MEMORY, "buffer: %zu bytes is too much", room);
+    padded = (HEAD_BYTES + room + PS_BUF_ALIGN - 1) / PS_BUF_ALIGN * PS_BUF_ALIGN;
+    b = aligned_alloc(PS_BUF_ALIGN, padded);
+    if (!b)
+        return ps_fail(PS_ERR_NO_MEMORY, "buffer: no memory for %zu bytes", room);
+    *b = (struct ps_buf){ .data = (uint8_t *)b + HEAD_BYTES, .room = room };
+    atomic_init(&b->owners, 1);
+    *out = b;
+    return PS_OK;
+}
+
+ps_status ps_buf_copy(struct ps_buf **out, const void *data, size_t bytes)
+{
+    ps_status st = ps_buf_new(out, bytes);
+
+    if (st)
+        return st;
+    if (bytes > 0)
+        memcpy((*out)->data, data, bytes);
+    (*out)->len = bytes;
+    return PS_OK;
+}
+
+ps_status ps_buf_adopt(struct ps_buf **out, void *data, size_t bytes,
+                       void (*release)(void *owner), void *owner)
+{
+    struct ps_buf *b = malloc(sizeof(*b));
+
+    if (!b)
+        return ps_fail(PS_ERR_NO_MEMORY, "buffer: no memory to hold a frame");
+    *b = (struct ps_buf){
+        .data = data, .len = bytes, .room = bytes, .release = release, .owner = owner
+    };
+    atomic_init(&b->owners, 1);
+    *out = b;
+    return PS_OK;
+}
+
+struct ps_buf *ps_buf_share(struct ps_buf *b)
+{
+    atomic_fetch_add_explicit(&b->owners, 1, memory_order_relaxed);
+    return b;
+}
+
+void ps_buf_drop(struct ps_buf **b)
+{
+    struct ps_buf *gone = *b;
+
+    *b = NULL;
+    /* acq_rel: the last owner must see every write made by the others. */
+    if (!gone || atomic_fetch_sub_explicit(&gone->owners, 1, memory_order_acq_rel) > 1)
+        return;
+    if (gone->release)
+        gone->release(gone->owner);
+    free(gone);
+}
+
+bool ps_buf_sole(const struct ps_buf *b)
+{
+    return atomic_load_explicit(&b->owners, memory_order_acquire) == 1;
+}

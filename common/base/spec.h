@@ -1,0 +1,129 @@
+/*
+ * spec.h - what a job and a matrix are: the plain facts that configuration files
+ * say, messages carry and the server obeys.
+ *
+ * A spec is complete in itself (no pointers), so it is copied by assignment.
+ */
+#ifndef PS_BASE_SPEC_H
+#define PS_BASE_SPEC_H
+
+#include "common/base/limits.h"
+#include "common/base/status.h"
+
+#include <stdbool.h>
+
+enum ps_strategy {
+    PS_BSP = 1, /* bulk synchronous */
+    PS_ASP = 2, /* asynchronous */
+};
+
+enum ps_aggregate {
+    PS_MEAN = 1, /* weighted by samples */
+    PS_SUM = 2,
+};
+
+/* What happens to the others when a worker is lost. */
+enum ps_on_loss {
+    PS_LOSS_SHRINK = 1, /* they go on without it */
+    PS_LOSS_WAIT = 2,   /* they wait for it until their deadline */
+    PS_LOSS_ABORT = 3,  /* the job ends */
+};
+
+enum ps_nonfinite {
+    PS_NONFINITE_REFUSE = 1, /* the push fails, nothing changes */
+    PS_NONFINITE_SKIP = 2,   /* acknowledged, counted, contributes nothing */
+};
+
+enum ps_schedule {
+    PS_LR_CONSTANT = 1,
+    PS_LR_STEP = 2,        /* lr * factor ^ floor(t / every) */
+    PS_LR_EXPONENTIAL = 3, /* lr * factor ^ (t / every) */
+    PS_LR_COSINE = 4,      /* from lr to floor * lr over `every`, then stays */
+    PS_LR_WARMUP = 5,      /* constant after the warm-up */
+};
+
+/* Learning rate as a function of the clock t (0 for the first iteration). */
+struct ps_schedule_spec {
+    uint32_t kind;   /* enum ps_schedule */
+    double   factor; /* in (0, 1] */
+    double   floor;  /* in [0, 1] */
+    uint64_t every;  /* in units, >= 1 */
+    uint64_t warmup; /* in units: lr * (t + 1) / warmup before; 0 = none */
+    bool     epochs; /* the unit is an epoch (clocks_per_epoch), else a clock */
+};
+
+struct ps_optimiser_spec {
+    uint32_t kind; /* enum ps_optimiser, never PS_OPTIMISER_JOB */
+    double   lr;   /* > 0 */
+    double   momentum;
+    double   beta1, beta2;
+    double   rho; /* rmsprop: decay of the mean square */
+    double   epsilon;
+    double   weight_decay;
+    double   ftrl_beta, ftrl_l1, ftrl_l2;
+
+    struct ps_schedule_spec schedule;
+};
+
+struct ps_job_spec {
+    char     name[PS_NAME_BYTES];
+    uint32_t workers;    /* ranks 0 .. workers-1 */
+    uint32_t strategy;   /* enum ps_strategy */
+    uint32_t aggregate;  /* enum ps_aggregate */
+    uint32_t on_loss;    /* enum ps_on_loss */
+    uint32_t nonfinite;  /* enum ps_nonfinite */
+    uint64_t seed;       /* of initialisers, sample order, random streams */
+    uint64_t clocks_per_epoch; /* 0: unknown, schedules in epochs are refused */
+
+    struct ps_optimiser_spec optimiser;
+};
+
+struct ps_matrix_spec {
+    char     name[PS_NAME_BYTES];
+    uint32_t number; /* within the job, given by the coordinator */
+    uint32_t dtype;  /* ps_dtype */
+    bool     sparse; /* rows by u64 key, created at first touch; `rows` is 0 */
+    uint64_t rows, cols;
+    uint32_t init; /* ps_init */
+    double   init_a, init_b;
+    uint32_t optimiser;    /* ps_optimiser; PS_OPTIMISER_JOB: the job's */
+    double   weight_decay; /* NAN: the job's */
+};
+
+/* bsp, mean, shrink, refuse, sgd with lr 0.01, one worker; the name is empty. */
+struct ps_job_spec       ps_job_spec_default(void);
+struct ps_optimiser_spec ps_optimiser_spec_default(uint32_t kind);
+
+/*
+ * Is every field in its range?  The sentence names the field and what was
+ * expected.  PS_ERR_CONFIG, PS_ERR_BAD_ARG for a matrix.
+ */
+ps_status ps_job_spec_check(const struct ps_job_spec *spec) PS_CHECKED;
+ps_status ps_matrix_spec_check(const struct ps_matrix_spec *spec) PS_CHECKED;
+
+/*
+ * PS_OK when both say the same; else PS_ERR_MISMATCH and a sentence that names
+ * the first field that differs and both values ("job lenet: optimiser.lr is 0.1
+ * here and 0.01 in the job").  A dtype, rows or cols that differs is PS_ERR_SHAPE.
+ * The number of a matrix does not count.
+ */
+ps_status ps_job_spec_same(const struct ps_job_spec *mine,
+                           const struct ps_job_spec *jobs) PS_CHECKED;
+ps_status ps_matrix_spec_same(const struct ps_matrix_spec *mine,
+                              const struct ps_matrix_spec *jobs) PS_CHECKED;
+
+/* The words of configuration files and reports; NULL / 0 when there is none. */
+const char *ps_optimiser_name(uint32_t kind);
+const char *ps_strategy_name(uint32_t kind);
+const char *ps_dtype_name(uint32_t dtype);
+
+/* Bytes of one element; 0 for an unknown type. */
+size_t ps_dtype_bytes(uint32_t dtype);
+
+/* Elements of a dense matrix. */
+static inline uint64_t ps_matrix_elements(const struct ps_matrix_spec *m)
+{
+    return m->rows * m->cols;
+}
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * config.h - files that people write, turned into structs that programs obey.
+ *
+ * YAML through libcyaml schemas.  Before the schema sees a file it is parsed once by
+ * libyaml, to bound it (1 MiB), to refuse aliases and repeated keys, to apply the
+ * `--set` overrides, and to know the line of every key, so that each complaint reads
+ *
+ *     conf/psd.yaml:7: shards: 0 is out of range, expected 1 to 256
+ *     conf/psd.yaml:9: listn: unknown key, expected one of listen, shards, ...
+ *     --set job.strategy=bps: not a strategy, expected one of bsp, asp
+ *
+ * Every failure is PS_ERR_CONFIG with one such sentence (PS_ERR_SYSTEM when the file
+ * cannot be read).
+ *
+ * Thread: any; nothing here keeps state.
+ */
+#ifndef PS_CONFIG_CONFIG_H
+#define PS_CONFIG_CONFIG_H
+
+#include "common/base/spec.h"
+
+#include <stdio.h>
+
+/* psd.yaml(5). */
+struct ps_daemon_config {
+    char    *listen;      /* endpoint of the coordinator [tcp://127.0.0.1:5570] */
+    char    *coordinator; /* endpoint of another psd's coordinator; NULL: this one is */
+    char    *shard_listen; /* endpoint that shards bind; port 0 [host of listen] */
+    uint32_t shards;      /* 1 .. 256 [one per core] */
+    char    *token;       /* "" = none */
+    bool     insecure_plaintext;
+    uint32_t log_level; /* syslog's number [6]; error, warning, info, debug */
+    double   worker_silence; /* seconds, 1 .. 3600 [15] */
+    double   shard_timeout;  /* seconds, 1 .. 3600 [10] */
+    uint32_t max_jobs;       /* 1 .. 4096 [64] */
+    uint32_t keep_finished;  /* 0 .. 4096 [16] */
+};
+
+ps_status ps_daemon_config_load(struct ps_daemon_config **out, const char *file,
+                                const char *const *sets, size_t n_sets) PS_CHECKED;
+ps_status ps_daemon_config_print(const struct ps_daemon_config *c, FILE *to) PS_CHECKED;
+void      ps_daemon_config_free(struct ps_daemon_config **c);
+
+/* One `key: value` of the free-form `model:` mapping; lists are joined by commas. */
+struct ps_setting {
+    char *key;
+    char *value;
+};
+
+/* An experiment file, psexp(1).  `job.name` is `name`, `job.seed` is `seed`,
+ * `job.workers` is workers.count. */
+struct ps_experiment {
+    char    *name; /* [the file's name without .yaml] */
+    char    *description;
+    uint64_t seed;
+
+    uint32_t server_processes; /* psd processes, 1 .. 64 [1] */
+    uint32_t server_shards;    /* of all processes together, 1 .. 256 [2] */
+
+    uint32_t workers;      /* 1 .. 4096 [1] */
+    char    *command;      /* the worker program and its arguments */
+    double   timeout;      /* seconds that a worker's call may wait [30] */
+
+    struct ps_job_spec job; /* strategy, aggregate, on_loss, nonfinite, optimiser */
+
+    uint32_t epochs, batch; /* [1], [64] per worker */
+    uint64_t limit;         /* samples of the training set; 0 = all */
+    bool     prefetch;
+
+    char *data_format; /* [idx] */
+    char *train_features, *train_labels, *test_features, *test_labels;
+
+    size_t             n_model; /* `model:`, handed to the worker as --key value */
+    struct ps_setting *model;
+};
+
+/* `sets` are "a.b=c" overrides, later ones win. */
+ps_status ps_experiment_load(struct ps_experiment **out, const char *file,
+                             const char *const *sets, size_t n_sets) PS_CHECKED;
+
+/* The same from text; `name` stands for the file in complaints. */
+ps_status ps_experiment_parse(struct ps_experiment **out, const char *name,
+                              const char *text, size_t bytes) PS_CHECKED;
+
+/* Everything resolved, as YAML that loads to the same struct. */
+ps_status ps_experiment_print(const struct ps_experiment *e, FILE *to) PS_CHECKED;
+void      ps_experiment_free(struct ps_experiment **e);
+
+/* All defaults, as if from an empty file. */
+ps_status ps_experiment_default(struct ps_experiment **out) PS_CHECKED;
+
+#endif

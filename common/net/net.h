@@ -1,0 +1,86 @@
+/*
+ * net.h - how parcels travel: the only room that includes zmq.h.
+ *
+ * A `ps_server` is a bound ROUTER, a `ps_link` is one DEALER to one server.  Both
+ * move whole parcels; neither looks inside.  Frames of 64 KiB and more leave
+ * without a copy (zmq_msg_init_data, released from ZeroMQ's own thread); received
+ * frames become buffers without a copy where their alignment allows.
+ *
+ * Messages with no payload-independent meaning (empty, more than PS_FRAMES_MAX
+ * payload frames, header frame over PS_HEADER_BYTES) are dropped and counted.
+ *
+ * Thread: every object belongs to the thread that made it; ps_net itself may be
+ * shared.
+ */
+#ifndef PS_NET_NET_H
+#define PS_NET_NET_H
+
+#include "common/base/parcel.h"
+
+struct ps_net; /* one ZeroMQ context */
+struct ps_server;
+struct ps_link;
+struct ps_signal; /* wakes a thread that polls; usable from any thread */
+
+ps_status ps_net_new(struct ps_net **out) PS_CHECKED;
+
+/* All objects of it must be gone.  NULL is fine. */
+void ps_net_free(struct ps_net **net);
+
+/*
+ * Binds.  `endpoint` is tcp://host:port (port 0: any free one) or ipc://path.  The
+ * sentence of a failure names the endpoint and the reason ("address in use").
+ */
+ps_status   ps_server_open(struct ps_server **out, struct ps_net *net,
+                           const char *endpoint) PS_CHECKED;
+void        ps_server_close(struct ps_server **s);
+const char *ps_server_endpoint(const struct ps_server *s); /* as bound, with port */
+uint64_t    ps_server_dropped(const struct ps_server *s);  /* malformed messages */
+
+/* Connects in the background; a peer that is not there yet is no failure. */
+ps_status ps_link_open(struct ps_link **out, struct ps_net *net,
+                       const char *endpoint) PS_CHECKED;
+
+/* Messages not yet sent are given up after `linger_ms`. */
+void ps_link_close(struct ps_link **l, int linger_ms);
+
+/*
+ * Takes the parcel's buffers in every case.
+ *
+ * PS_ERR_TIMEOUT       the queue to that peer is full: dropped, the sender's
+ *                      retry covers it
+ * PS_ERR_UNAVAILABLE   (server) no such peer any more
+ */
+ps_status ps_server_send(struct ps_server *s, struct ps_parcel *p) PS_CHECKED;
+ps_status ps_link_send(struct ps_link *l, struct ps_parcel *p) PS_CHECKED;
+
+/* One parcel that is there already; PS_ERR_TIMEOUT when there is none. */
+ps_status ps_server_receive(struct ps_server *s, struct ps_parcel *out) PS_CHECKED;
+ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out) PS_CHECKED;
+
+ps_status ps_signal_new(struct ps_signal **out) PS_CHECKED;
+void      ps_signal_free(struct ps_signal **s);
+void      ps_signal_raise(struct ps_signal *s); /* async-signal-safe */
+void      ps_signal_clear(struct ps_signal *s);
+
+/* What a poll waits for; NULL members are skipped. */
+struct ps_poll {
+    struct ps_server *server;
+    struct ps_link   *link;
+    struct ps_signal *signal;
+    bool              ready; /* set by ps_net_poll */
+};
+
+/*
+ * Waits until one is ready to receive, at most `timeout_ms` (0: only looks).  An
+ * interrupted wait returns PS_OK with nothing ready.
+ */
+ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms) PS_CHECKED;
+
+/* Monotonic time, for the drivers; the actors are told it. */
+uint64_t ps_now_ns(void);
+
+/* Is this tcp endpoint bound to loopback, or ipc://?  Decides on refusals. */
+bool ps_endpoint_is_local(const char *endpoint);
+
+#endif

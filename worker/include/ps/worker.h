@@ -1,0 +1,406 @@
+/*
+ * ps/worker.h - the client side of psd.
+ *
+ *     ps_worker_options opt = PS_WORKER_OPTIONS;
+ *     opt.coordinator = "tcp://127.0.0.1:5570";
+ *     opt.job         = "hello";
+ *
+ *     ps_worker *w;
+ *     ps_matrix *m;
+ *     float      value[4], grad[4] = { 1, 1, 1, 1 };
+ *
+ *     if (ps_worker_open(&w, &opt) || ps_dense(w, "weights", 1, 4, NULL, &m))
+ *         die("%s", ps_why());
+ *     for (int t = 0; t < 10; t++) {
+ *         if (ps_pull(m, value) || ps_push(m, grad) || ps_finish(w))
+ *             die("%s", ps_why());
+ *     }
+ *     ps_worker_close(&w);
+ *
+ * Iterations.  A worker's clock is the number of iterations it has finished.  Between
+ * two ps_finish it pulls, computes, and pushes; what it pushes belongs to iteration
+ * clock + 1.  The job's strategy decides when a pull is answered and a push applied.
+ *
+ * Threads.  A worker and everything opened from it belong to one thread at a time; two
+ * workers share nothing.  One small thread per worker tells the coordinator that the
+ * process lives; it touches no data of the caller.
+ *
+ * Time.  A call blocks for at most the worker's timeout_ms and then returns
+ * PS_ERR_TIMEOUT with a sentence that says what it waited for.
+ *
+ * Manners.  No call writes to the terminal, exits, aborts, installs a signal handler,
+ * or keeps a pointer it was given, except where it says so.  In a child process after
+ * fork() every call on the parent's handles returns PS_ERR_FORKED.
+ */
+#ifndef PS_WORKER_H
+#define PS_WORKER_H
+
+#include <ps/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ps_worker   ps_worker;
+typedef struct ps_matrix   ps_matrix;
+typedef struct ps_model    ps_model;
+typedef struct ps_ticket   ps_ticket;
+typedef struct ps_settings ps_settings;
+typedef struct ps_data     ps_data;
+
+/* Why the last call on this thread failed, as a sentence; "" if none has. */
+PS_API const char *ps_why(void);
+
+/* The library's version, "0.1.0". */
+PS_API const char *ps_version(void);
+
+/*
+ * Where the library's own lines go; nowhere until this is called.  `level` is
+ * syslog's (3 error, 4 warning, 6 info, 7 debug).  Call before the first worker is
+ * opened; `fn` may run on any thread.
+ */
+typedef void ps_line_fn(void *ctx, int level, const char *line);
+PS_API void  ps_listen(ps_line_fn *fn, void *ctx, int up_to_level);
+
+/* ---- settings: what an experiment file says ------------------------------------ */
+
+/*
+ * Reads the job, optimiser, train and data keys of an experiment file, as psexp(1)
+ * documents them.  `file` NULL: the file that the environment variable PSW_CONFIG
+ * names; when that is unset too, the defaults.  PS_ERR_CONFIG.
+ */
+PS_API ps_status ps_settings_load(ps_settings **out, const char *file) PS_CHECKED;
+PS_API void      ps_settings_free(ps_settings **settings);
+
+/* What the train and data keys say; strings live as long as the settings. */
+typedef struct ps_train_settings {
+    uint64_t    seed;
+    uint32_t    epochs;
+    uint32_t    batch;       /* samples per worker and iteration */
+    uint64_t    limit;       /* samples of the training set; 0 = all */
+    int         prefetch;    /* ask for the next values while computing */
+    const char *data_format; /* "idx" */
+    const char *train_features, *train_labels, *test_features, *test_labels;
+} ps_train_settings;
+
+PS_API void ps_settings_train(const ps_settings *settings, ps_train_settings *out);
+
+/* ---- a worker ------------------------------------------------------------------ */
+
+/*
+ * Start from PS_WORKER_OPTIONS: fields added later keep their defaults.  A NULL or
+ * zero field is taken from the environment, then from the settings, then from the
+ * default in brackets.
+ */
+typedef struct ps_worker_options {
+    size_t             size;        /* of this struct, as the caller knew it */
+    const char        *coordinator; /* PSW_COORDINATOR [tcp://127.0.0.1:5570] */
+    const char        *job;         /* PSW_JOB [default] */
+    const char        *token;       /* PSW_TOKEN [none] */
+    int                rank;        /* 0-based, unique; -1: PSW_RANK [0] */
+    uint32_t           workers;     /* of the job; PSW_WORLD_SIZE [1] */
+    int                timeout_ms;  /* of every call; PSW_TIMEOUT_MS [30000] */
+    int                observer;    /* 1: reads an existing job, has no rank */
+    const ps_settings *settings;    /* job and optimiser keys; lent for the call */
+    uint64_t           clocks_per_epoch; /* for schedules in epochs; 0 = unknown */
+} ps_worker_options;
+
+#define PS_WORKER_OPTIONS_INIT { sizeof(ps_worker_options), 0, 0, 0, -1, 0, 0, 0, 0, 0 }
+#ifdef __cplusplus
+#define PS_WORKER_OPTIONS (ps_worker_options PS_WORKER_OPTIONS_INIT)
+#else
+#define PS_WORKER_OPTIONS ((ps_worker_options)PS_WORKER_OPTIONS_INIT)
+#endif
+
+/*
+ * Joins the job, creating it if this worker is the first.  On failure *out is
+ * untouched.
+ *
+ * PS_ERR_UNAVAILABLE   nobody answers at the coordinator's address
+ * PS_ERR_RANK          the rank is taken, gone, or not below `workers`
+ * PS_ERR_MISMATCH      another worker created the job with other settings
+ * PS_ERR_DENIED        wrong token
+ * PS_ERR_UNKNOWN       (observer) no such job
+ */
+PS_API ps_status ps_worker_open(ps_worker              **out,
+                                const ps_worker_options *options) PS_CHECKED;
+
+/*
+ * Waits (at most timeout_ms) until every push is acknowledged and every report
+ * delivered, says goodbye, frees everything opened from the worker.  NULL is fine;
+ * *worker becomes NULL in every case.  The status says whether all was delivered.
+ */
+PS_API ps_status ps_worker_close(ps_worker **worker);
+
+/* Leaves without waiting, as after an error; the others are told the reason. */
+PS_API void ps_worker_abandon(ps_worker **worker, const char *reason);
+
+PS_API uint32_t    ps_rank(const ps_worker *worker);
+PS_API uint32_t    ps_workers(const ps_worker *worker); /* of the job */
+PS_API uint64_t    ps_clock(const ps_worker *worker);
+PS_API uint64_t    ps_seed(const ps_worker *worker);
+PS_API const char *ps_job(const ps_worker *worker);
+PS_API uint32_t    ps_n_shards(const ps_worker *worker);
+
+/*
+ * Ends the iteration: the clock goes up by one.  Every push of it is on its way
+ * before; returns when the shards have taken note.
+ */
+PS_API ps_status ps_finish(ps_worker *worker) PS_CHECKED;
+
+/* A number for the metrics and the run record (loss, accuracy); delivered in order,
+ * in the background of later calls.  Names are up to 127 bytes. */
+PS_API ps_status ps_report(ps_worker *worker, const char *metric, double value);
+
+/* Counts samples towards the job's samples per second. */
+PS_API void ps_count_samples(ps_worker *worker, uint64_t samples);
+
+/* ---- matrices ------------------------------------------------------------------ */
+
+/* Start from PS_MATRIX_OPTIONS. */
+typedef struct ps_matrix_options {
+    size_t       size;
+    ps_dtype     dtype;
+    ps_init      init;
+    double       init_a, init_b;
+    ps_optimiser optimiser;    /* PS_OPTIMISER_JOB: the job's */
+    double       weight_decay; /* negative: the job's */
+    int          open_only;    /* 1: PS_ERR_UNKNOWN when it does not exist */
+} ps_matrix_options;
+
+#define PS_MATRIX_OPTIONS_INIT                                                         \
+    { sizeof(ps_matrix_options), PS_F32, PS_INIT_ZERO, 0, 0, PS_OPTIMISER_JOB, -1.0, 0 }
+#ifdef __cplusplus
+#define PS_MATRIX_OPTIONS (ps_matrix_options PS_MATRIX_OPTIONS_INIT)
+#else
+#define PS_MATRIX_OPTIONS ((ps_matrix_options)PS_MATRIX_OPTIONS_INIT)
+#endif
+
+/*
+ * Opens the matrix `name`, creating it if it does not exist.  All workers of a job
+ * open a matrix with the same shape and options.  The handle lives as long as the
+ * worker.  A vector is a 1 x n matrix.
+ *
+ * PS_ERR_SHAPE      it exists with another shape or element type
+ * PS_ERR_MISMATCH   it exists with other options
+ * PS_ERR_UNKNOWN    it does not exist, and open_only or the worker is an observer
+ */
+PS_API ps_status ps_dense(ps_worker *worker, const char *name, uint64_t rows,
+                          uint64_t cols, const ps_matrix_options *options,
+                          ps_matrix **out) PS_CHECKED;
+
+/* Rows by key, created at first touch by the initialiser. */
+PS_API ps_status ps_sparse(ps_worker *worker, const char *name, uint64_t cols,
+                           const ps_matrix_options *options,
+                           ps_matrix             **out) PS_CHECKED;
+
+PS_API const char *ps_matrix_name(const ps_matrix *m);
+PS_API uint64_t    ps_matrix_rows(const ps_matrix *m); /* 0: sparse */
+PS_API uint64_t    ps_matrix_cols(const ps_matrix *m);
+PS_API ps_dtype    ps_matrix_dtype(const ps_matrix *m);
+
+/*
+ * Reads the current value.
+ *
+ *   value  [rows * cols], row by row, of the matrix's element type
+ *
+ * Filled on PS_OK; after a failure its content is undefined.  Waits while the
+ * strategy says so.  The plain forms are for f32 matrices (PS_ERR_SHAPE otherwise);
+ * the _any forms take a pointer to the matrix's own element type.
+ */
+PS_API ps_status ps_pull(ps_matrix *m, float *value) PS_CHECKED;
+PS_API ps_status ps_pull_any(ps_matrix *m, void *value) PS_CHECKED;
+
+/* Elements first .. first + n - 1 of a dense matrix. */
+PS_API ps_status ps_pull_range(ps_matrix *m, uint64_t first, uint64_t n,
+                               void *value) PS_CHECKED;
+
+/* Rows of a sparse matrix: keys [n], in any order, repeats allowed; value [n][cols]. */
+PS_API ps_status ps_pull_rows(ps_matrix *m, const uint64_t *keys, uint64_t n,
+                              void *value) PS_CHECKED;
+
+/*
+ * Hands over a gradient for the iteration in progress; read before the call returns.
+ * Returns when the shards have acknowledged it: it counts exactly once, however often
+ * the network made the library send it.
+ *
+ *   grad  [rows * cols], [n] or [n][cols], as for pull
+ *
+ * PS_ERR_NONFINITE   it holds a NaN or an infinity and the job refuses those
+ * PS_ERR_STALE       the iteration is closed already
+ */
+PS_API ps_status ps_push(ps_matrix *m, const float *grad) PS_CHECKED;
+PS_API ps_status ps_push_any(ps_matrix *m, const void *grad) PS_CHECKED;
+PS_API ps_status ps_push_range(ps_matrix *m, uint64_t first, uint64_t n,
+                               const void *grad) PS_CHECKED;
+PS_API ps_status ps_push_rows(ps_matrix *m, const uint64_t *keys, uint64_t n,
+                              const void *grad) PS_CHECKED;
+
+/*
+ * The samples behind the gradients of this iteration: their weight in the mean, 1
+ * until set.  Keeps its value for later iterations.
+ */
+PS_API ps_status ps_weight(ps_worker *worker, double samples) PS_CHECKED;
+
+/*
+ * The same without waiting.  What a pull fills must stay until the ticket has been
+ * waited for; gradients and keys are copied at once.  Every ticket is to be waited
+ * for, or closed with its worker.
+ */
+PS_API ps_status ps_pull_async(ps_matrix *m, void *value, ps_ticket **out) PS_CHECKED;
+PS_API ps_status ps_pull_range_async(ps_matrix *m, uint64_t first, uint64_t n,
+                                     void *value, ps_ticket **out) PS_CHECKED;
+PS_API ps_status ps_pull_rows_async(ps_matrix *m, const uint64_t *keys, uint64_t n,
+                                    void *value, ps_ticket **out) PS_CHECKED;
+PS_API ps_status ps_push_async(ps_matrix *m, const void *grad,
+                               ps_ticket **out) PS_CHECKED;
+PS_API ps_status ps_push_range_async(ps_matrix *m, uint64_t first, uint64_t n,
+                                     const void *grad, ps_ticket **out) PS_CHECKED;
+PS_API ps_status ps_push_rows_async(ps_matrix *m, const uint64_t *keys, uint64_t n,
+                                    const void *grad, ps_ticket **out) PS_CHECKED;
+
+/* Frees the ticket and makes *ticket NULL in every case, the deadline's included. */
+PS_API ps_status ps_wait(ps_ticket **ticket) PS_CHECKED;
+
+/* 1: ps_wait would not block; 0: it would.  Moves what is in flight along. */
+PS_API int ps_done(ps_ticket *ticket);
+
+/* ---- models: a group of dense matrices ----------------------------------------- */
+
+/* One message per shard and request, however many matrices the group holds (more,
+ * of about 1 MiB each, for large ones). */
+PS_API ps_status ps_model_new(ps_model **out, ps_worker *worker) PS_CHECKED;
+
+/*
+ * Binds a dense matrix to the caller's buffers, which the model keeps using: `value`
+ * [rows * cols] is what pulls fill, `grad` [rows * cols] what pushes send; NULL when
+ * the model is only pulled.  Call before the first pull.
+ */
+PS_API ps_status ps_model_add(ps_model *model, ps_matrix *m, void *value,
+                              const void *grad) PS_CHECKED;
+
+PS_API ps_status ps_model_pull(ps_model *model) PS_CHECKED;
+
+/* Pushes all gradients; the iteration goes on until ps_finish. */
+PS_API ps_status ps_model_push(ps_model *model) PS_CHECKED;
+
+/* Pushes all gradients, finishes the iteration, and pulls what comes of it, in one
+ * round trip per shard. */
+PS_API ps_status ps_model_push_pull(ps_model *model) PS_CHECKED;
+
+PS_API ps_status ps_model_pull_async(ps_model *model, ps_ticket **out) PS_CHECKED;
+PS_API ps_status ps_model_push_async(ps_model *model, ps_ticket **out) PS_CHECKED;
+PS_API ps_status ps_model_push_pull_async(ps_model *model, ps_ticket **out) PS_CHECKED;
+
+/*
+ * BLAKE2b (256 bit) over all dense matrices of the worker's job in byte order of their
+ * names: for each its name with the NUL, element type (u32), rows, cols (u64), and its
+ * elements, all little-endian.  `hex` gets 64 digits and a NUL.
+ */
+PS_API ps_status ps_model_hash(ps_worker *worker, char hex[65]) PS_CHECKED;
+
+/* ---- data ---------------------------------------------------------------------- */
+
+/*
+ * A data set in memory.  IDX files (as of MNIST), plain or gzip; `limit` keeps the
+ * first samples (0: all).  PS_ERR_DATA with file and reason: missing, truncated,
+ * damaged, not the number of dimensions that was expected, counts that differ.
+ */
+PS_API ps_status ps_data_open_idx(ps_data **out, const char *features,
+                                  const char *labels, uint64_t limit) PS_CHECKED;
+PS_API void      ps_data_close(ps_data **data);
+
+PS_API uint64_t       ps_data_n(const ps_data *data);
+PS_API uint64_t       ps_data_features(const ps_data *data); /* values per sample */
+PS_API uint32_t       ps_data_classes(const ps_data *data);  /* highest label + 1 */
+PS_API const uint8_t *ps_data_sample(const ps_data *data, uint64_t i);
+PS_API uint32_t       ps_data_label(const ps_data *data, uint64_t i);
+
+/* Mean and standard deviation of all values. */
+PS_API void ps_data_moments(const ps_data *data, double *mean, double *deviation);
+
+/*
+ * The samples of one iteration: of each epoch's permutation, worker `rank` of W takes
+ * positions (iteration * W + rank) * batch onwards; an incomplete last round is left
+ * out.  A function of (seed, rank, clock) alone.  W workers of batch b together see in
+ * each iteration what one worker of batch W * b sees.
+ */
+typedef struct ps_batch {
+    uint64_t        clock;     /* iterations before this one */
+    uint64_t        epoch;     /* from 0 */
+    uint64_t        iteration; /* within the epoch, from 0 */
+    uint64_t        position;  /* of the first sample in the run; for random streams */
+    uint32_t        n;
+    const uint32_t *sample; /* [n] indices into the data; valid until the next batch */
+} ps_batch;
+
+PS_API uint64_t  ps_data_iterations(const ps_data *data, uint32_t workers,
+                                    uint32_t batch); /* per epoch */
+PS_API ps_status ps_data_batch(ps_data *data, uint64_t seed, uint32_t rank,
+                               uint32_t workers, uint32_t batch, uint64_t clock,
+                               ps_batch *out) PS_CHECKED;
+
+/*
+ * Random numbers as a function of (seed, stream, index) alone (Philox4x32-10): the
+ * streams that survive a crash unchanged.  Uniform in [0, 1) and standard normal.
+ */
+PS_API double ps_random_at(uint64_t seed, uint64_t stream, uint64_t index);
+PS_API double ps_random_normal_at(uint64_t seed, uint64_t stream, uint64_t index);
+/* n times 32 random bits: blocks index, index + 1, ... of the stream, 4 words each. */
+PS_API void ps_random_words(uint64_t seed, uint64_t stream, uint64_t index, uint32_t *out,
+                            size_t n);
+
+/* ---- the training loop --------------------------------------------------------- */
+
+/* One iteration, as the gradient function sees it. */
+typedef struct ps_step {
+    ps_worker      *worker;
+    const ps_batch *batch;
+    const ps_data  *data;
+} ps_step;
+
+/*
+ * Computes the mean gradient of the batch into the model's gradient buffers, from its
+ * value buffers, and the mean loss into *loss.  Returns 0; anything else ends the loop
+ * with PS_ERR_ABORTED.
+ */
+typedef int ps_gradient_fn(void *ctx, const ps_step *step, double *loss);
+
+/* Called after the last iteration of every epoch with that epoch's values in the value
+ * buffers, before the next epoch.  Returns 0 to go on; anything else ends the loop
+ * early with PS_OK. */
+typedef int ps_epoch_fn(void *ctx, ps_worker *worker, uint64_t epoch, double mean_loss);
+
+/* Start from PS_TRAIN_OPTIONS. */
+typedef struct ps_train_options {
+    size_t       size;
+    uint32_t     epochs;
+    uint32_t     batch;
+    int          prefetch; /* 1: ask for the next values while computing */
+    uint32_t     report_every; /* iterations between reports of the loss; 0 = none */
+    ps_epoch_fn *epoch;    /* may be NULL */
+    void        *ctx;      /* of both functions */
+} ps_train_options;
+
+#define PS_TRAIN_OPTIONS_INIT { sizeof(ps_train_options), 1, 64, 1, 20, 0, 0 }
+#ifdef __cplusplus
+#define PS_TRAIN_OPTIONS (ps_train_options PS_TRAIN_OPTIONS_INIT)
+#else
+#define PS_TRAIN_OPTIONS ((ps_train_options)PS_TRAIN_OPTIONS_INIT)
+#endif
+
+/*
+ * Pulls, and for every iteration of every epoch: takes the batch, calls `gradient`,
+ * pushes and pulls.  With prefetch the request for the next values is on its way while
+ * the gradient is computed: under bsp that changes nothing but the waiting, under asp
+ * values are one update older.  Reports `loss` (mean since the last report), counts
+ * samples, and sets the weight of each push to the batch's size.
+ */
+PS_API ps_status ps_train(ps_worker *worker, ps_model *model, ps_data *data,
+                          ps_gradient_fn         *gradient,
+                          const ps_train_options *options) PS_CHECKED;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
