@@ -32,9 +32,9 @@ enum ps_kind {
     PS_MSG_REPORT = 16,
     PS_MSG_BEAT = 17,
     PS_MSG_BYE = 18,
-    PS_MSG_STATUS = 19,    /* -> STATUS_OK with one payload frame of JSON */
+    PS_MSG_STATUS = 19, /* -> STATUS_OK with one payload frame of JSON */
     PS_MSG_STATUS_OK = 20,
-    PS_MSG_WATCH = 21,     /* a job's reports after number `after` */
+    PS_MSG_WATCH = 21, /* a job's reports after number `after` */
     PS_MSG_WATCH_OK = 22,
 
     /* a joining psd -> coordinator */
@@ -97,7 +97,7 @@ struct ps_member {
 
 /* One line of the run record: what a worker reported, and when. */
 struct ps_report_record {
-    uint64_t number;  /* given by the coordinator, from 1 */
+    uint64_t number; /* given by the coordinator, from 1 */
     uint64_t clock;
     uint64_t time_us; /* since the job was created */
     uint32_t rank;
@@ -114,17 +114,20 @@ struct ps_traffic {
     uint64_t retries;
 };
 
-/* A shard's account of one job. */
+/*
+ * A shard's account of one job.  An entry for job 0 is the shard's own: `refused`
+ * counts requests it denied, `skipped` messages it could not read.
+ */
 struct ps_job_stats {
     uint32_t job;
     uint64_t clock;   /* last closed iteration (bsp), else the slowest worker's */
     uint64_t version; /* updates applied */
     uint64_t bytes;   /* of parameters */
     uint64_t state_bytes;
-    uint64_t rows;    /* of sparse matrices */
+    uint64_t rows; /* of sparse matrices */
     uint64_t pushes, pulls, repeated, refused, skipped, late;
     uint64_t staleness_sum, staleness_max; /* updates between a pull and its push */
-    uint64_t waiting; /* requests parked at the gate */
+    uint64_t waiting;                      /* requests parked at the gate */
 };
 
 /*
@@ -150,11 +153,11 @@ struct ps_header {
     double   weight;  /* samples behind the gradient, >= 0 */
     uint64_t after;   /* WATCH, LIST: the last number already known */
 
-    uint32_t index;    /* JOIN_OK, JOB: number of the (first) shard */
-    uint32_t n_shards; /* JOB: shards of the cluster */
-    uint64_t pid;
-    const char *text;  /* a sentence, or the reason of a BYE; "" never NULL */
-    const char *name;  /* job name (HELLO, WATCH), host (JOIN) */
+    uint32_t    index;    /* JOIN_OK, JOB: number of the (first) shard */
+    uint32_t    n_shards; /* JOB: shards of the cluster */
+    uint64_t    pid;
+    const char *text; /* a sentence, or the reason of a BYE; "" never NULL */
+    const char *name; /* job name (HELLO, WATCH), host (JOIN) */
     const char *token;
 
     const struct ps_job_spec *job_spec; /* NULL = absent */

@@ -23,12 +23,15 @@
 
 #include <stdbool.h>
 
+/* The clock of a pull that waits for nothing: whatever is newest (observers). */
+#define PSD_GATE_NEWEST UINT64_MAX
+
 enum psd_verdict {
     PSD_NOW = 1,   /* apply it, answer it */
     PSD_HOLD = 2,  /* take it into the open iteration; it is applied at the close */
     PSD_LATER = 3, /* ask again when the gate has moved */
     PSD_STALE = 4, /* of an iteration that is closed; refuse */
-    PSD_NEVER = 5, /* the worker is not in the job, or skipped an iteration */
+    PSD_NEVER = 5, /* the worker is not in the job */
 };
 
 struct psd_gate;
