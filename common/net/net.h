@@ -6,8 +6,9 @@
  * without a copy (zmq_msg_init_data, released from ZeroMQ's own thread); received
  * frames become buffers without a copy where their alignment allows.
  *
- * Messages with no payload-independent meaning (empty, more than PS_FRAMES_MAX
- * payload frames, header frame over PS_HEADER_BYTES) are dropped and counted.
+ * Messages that cannot be parcels (no header or an empty one, a header over
+ * PS_HEADER_BYTES, more than PS_FRAMES_MAX payload frames) are dropped and counted.
+ * A frame over PS_FRAME_BYTES ends the connection it comes from.
  *
  * Thread: every object belongs to the thread that made it; ps_net itself may be
  * shared.
@@ -45,16 +46,24 @@ ps_status ps_link_open(struct ps_link **out, struct ps_net *net,
 void ps_link_close(struct ps_link **l, int linger_ms);
 
 /*
- * Takes the parcel's buffers in every case.
+ * Takes the parcel's buffers in every case.  A server sends to the peer of the route; a
+ * link has only one way to go.
  *
- * PS_ERR_TIMEOUT       the queue to that peer is full: dropped, the sender's
- *                      retry covers it
+ * PS_ERR_TIMEOUT       the queue to that peer is full, or (link) nothing is connected
+ *                      yet: dropped, the sender's retry covers it
  * PS_ERR_UNAVAILABLE   (server) no such peer any more
+ * PS_ERR_LIMIT         a header over PS_HEADER_BYTES or a frame over PS_FRAME_BYTES
+ *
+ * The first two are ordinary and leave no line.
  */
 ps_status ps_server_send(struct ps_server *s, struct ps_parcel *p) PS_CHECKED;
 ps_status ps_link_send(struct ps_link *l, struct ps_parcel *p) PS_CHECKED;
 
-/* One parcel that is there already; PS_ERR_TIMEOUT when there is none. */
+/*
+ * One parcel that is there already; PS_ERR_TIMEOUT when there is none, or the next one
+ * was malformed and is dropped.  From a server its route is the sender's; from a link
+ * the route is empty.
+ */
 ps_status ps_server_receive(struct ps_server *s, struct ps_parcel *out) PS_CHECKED;
 ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out) PS_CHECKED;
 
@@ -63,7 +72,9 @@ void      ps_signal_free(struct ps_signal **s);
 void      ps_signal_raise(struct ps_signal *s); /* async-signal-safe */
 void      ps_signal_clear(struct ps_signal *s);
 
-/* What a poll waits for; NULL members are skipped. */
+#define PS_POLLS_MAX (PS_SHARDS_MAX + 8u)
+
+/* What a poll waits for: one of the three.  An entry with none is skipped. */
 struct ps_poll {
     struct ps_server *server;
     struct ps_link   *link;
@@ -73,12 +84,15 @@ struct ps_poll {
 
 /*
  * Waits until one is ready to receive, at most `timeout_ms` (0: only looks).  An
- * interrupted wait returns PS_OK with nothing ready.
+ * interrupted wait returns PS_OK with nothing ready.  At most PS_POLLS_MAX entries.
  */
 ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms) PS_CHECKED;
 
 /* Monotonic time, for the drivers; the actors are told it. */
 uint64_t ps_now_ns(void);
+
+/* tcp://host:port or ipc://path?  PS_ERR_BAD_ARG and a sentence otherwise. */
+ps_status ps_endpoint_check(const char *endpoint) PS_CHECKED;
 
 /* Is this tcp endpoint bound to loopback, or ipc://?  Decides on refusals. */
 bool ps_endpoint_is_local(const char *endpoint);

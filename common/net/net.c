@@ -1,0 +1,78 @@
+/* net.c - the ZeroMQ context, waiting, and the time; see net.h. */
+#include "common/net/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <zmq.h>
+
+ps_status ps_net_new(struct ps_net **out)
+{
+    struct ps_net *net = malloc(sizeof(*net));
+
+    if (!net)
+        return ps_fail(PS_ERR_NO_MEMORY, "net: no memory");
+    net->context = zmq_ctx_new();
+    if (!net->context) {
+        ps_status st = ps_fail(PS_ERR_SYSTEM, "net: cannot make a context: %s",
+                               zmq_strerror(errno));
+
+        free(net);
+        return st;
+    }
+    *out = net;
+    return PS_OK;
+}
+
+void ps_net_free(struct ps_net **net)
+{
+    if (*net)
+        while (zmq_ctx_term((*net)->context) && errno == EINTR)
+            ;
+    free(*net);
+    *net = NULL;
+}
+
+/* What ZeroMQ has to look at for this entry; false: nothing. */
+static bool item_of(const struct ps_poll *p, zmq_pollitem_t *item)
+{
+    *item = (zmq_pollitem_t){ .fd = -1, .events = ZMQ_POLLIN };
+    if (p->server)
+        item->socket = ps_server_socket(p->server);
+    else if (p->link)
+        item->socket = ps_link_socket(p->link);
+    else if (p->signal)
+        item->fd = ps_signal_fd(p->signal);
+    return p->server || p->link || p->signal;
+}
+
+ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
+{
+    zmq_pollitem_t  items[PS_POLLS_MAX];
+    struct ps_poll *of[PS_POLLS_MAX];
+    int             n_items = 0;
+
+    if (n > PS_POLLS_MAX)
+        return ps_fail(PS_ERR_LIMIT, "net: waiting for %zu sources, at most %u", n,
+                       PS_POLLS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        polls[i].ready = false;
+        if (item_of(&polls[i], &items[n_items]))
+            of[n_items++] = &polls[i];
+    }
+    if (zmq_poll(items, n_items, timeout_ms) < 0)
+        return errno == EINTR ? PS_OK
+                              : ps_fail(PS_ERR_SYSTEM, "net: cannot wait: %s",
+                                        zmq_strerror(errno));
+    for (int i = 0; i < n_items; i++)
+        of[i]->ready = items[i].revents != 0;
+    return PS_OK;
+}
+
+uint64_t ps_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

@@ -1,0 +1,164 @@
+/* server.c - a bound ROUTER as ps_server; see net.h. */
+#include "common/net/multipart.h"
+#include "common/net/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <zmq.h>
+
+struct ps_server {
+    void    *socket;
+    uint64_t dropped;
+    char     endpoint[PS_ENDPOINT_BYTES]; /* as bound */
+};
+
+/* The file of an ipc:// endpoint; NULL when it has none. */
+static const char *file_of(const char *endpoint)
+{
+    const char *path = endpoint + 6;
+
+    return strncmp(endpoint, "ipc://", 6) == 0 && *path != '@' ? path : NULL;
+}
+
+/* Does a process listen on this socket file? */
+static bool is_served(const char *path)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    int  fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool refused;
+
+    if (fd < 0)
+        return true; /* not known: better not to take it away */
+    strncpy(at.sun_path, path, sizeof(at.sun_path) - 1);
+    refused = connect(fd, (struct sockaddr *)&at, sizeof(at)) && errno == ECONNREFUSED;
+    close(fd);
+    return !refused;
+}
+
+/* ZeroMQ unlinks whatever stands at the path; only a stale socket may go. */
+static ps_status check_file(const char *endpoint, const char *path)
+{
+    struct stat there;
+
+    if (lstat(path, &there))
+        return PS_OK; /* nothing there, or bind will say why not */
+    if (!S_ISSOCK(there.st_mode))
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "cannot bind %s: there is a file that is not a socket",
+                       endpoint);
+    if (is_served(path))
+        return ps_fail(PS_ERR_UNAVAILABLE, "cannot bind %s: address in use", endpoint);
+    return PS_OK;
+}
+
+static ps_status bind_failed(const char *endpoint, int why)
+{
+    const char *reason = zmq_strerror(why);
+    ps_status   st = PS_ERR_SYSTEM;
+
+    if (why == EADDRINUSE) {
+        st = PS_ERR_UNAVAILABLE;
+        reason = "address in use";
+    } else if (why == EADDRNOTAVAIL || why == ENODEV) {
+        st = PS_ERR_UNAVAILABLE;
+        reason = "not an address or interface of this machine";
+    } else if (why == EACCES) {
+        st = PS_ERR_DENIED;
+        reason = "permission denied";
+    } else if (why == ENOENT || why == ENOTDIR) {
+        st = PS_ERR_BAD_ARG;
+        reason = "no such folder";
+    } else if (why == EINVAL) {
+        st = PS_ERR_BAD_ARG;
+        reason = "not an address";
+    }
+    return ps_fail(st, "cannot bind %s: %s", endpoint, reason);
+}
+
+static ps_status bind_to(struct ps_server *s, const char *endpoint)
+{
+    size_t room = sizeof(s->endpoint);
+
+    if (zmq_bind(s->socket, endpoint))
+        return bind_failed(endpoint, errno);
+    if (zmq_getsockopt(s->socket, ZMQ_LAST_ENDPOINT, s->endpoint, &room))
+        return ps_fail(PS_ERR_SYSTEM, "cannot ask where %s was bound: %s", endpoint,
+                       zmq_strerror(errno));
+    return PS_OK;
+}
+
+ps_status ps_server_open(struct ps_server **out, struct ps_net *net,
+                         const char *endpoint)
+{
+    const char       *file = file_of(endpoint);
+    struct ps_server *s;
+    ps_status         st = ps_endpoint_check(endpoint);
+
+    if (st == PS_OK && file)
+        st = check_file(endpoint, file);
+    if (st)
+        return st;
+    s = calloc(1, sizeof(*s));
+    if (!s)
+        return ps_fail(PS_ERR_NO_MEMORY, "cannot bind %s: no memory", endpoint);
+    if ((st = ps_socket_new(&s->socket, net, ZMQ_ROUTER, endpoint)) == PS_OK)
+        st = bind_to(s, endpoint);
+    if (st) {
+        ps_server_close(&s);
+        return st;
+    }
+    *out = s;
+    return PS_OK;
+}
+
+void ps_server_close(struct ps_server **server)
+{
+    struct ps_server *s = *server;
+
+    *server = NULL;
+    if (!s)
+        return;
+    /* While we still listen, so that nobody else can have taken the path. */
+    if (s->endpoint[0] && file_of(s->endpoint))
+        unlink(file_of(s->endpoint));
+    if (s->socket)
+        zmq_close(s->socket);
+    free(s);
+}
+
+const char *ps_server_endpoint(const struct ps_server *s)
+{
+    return s->endpoint;
+}
+
+uint64_t ps_server_dropped(const struct ps_server *s)
+{
+    return s->dropped;
+}
+
+ps_status ps_server_send(struct ps_server *s, struct ps_parcel *p)
+{
+    return ps_multipart_send(s->socket, true, p);
+}
+
+ps_status ps_server_receive(struct ps_server *s, struct ps_parcel *out)
+{
+    ps_status st = ps_multipart_receive(s->socket, true, out);
+
+    if (st != PS_ERR_BAD_MESSAGE)
+        return st;
+    s->dropped++;
+    ps_log(PS_LOG_DEBUG, "%s: dropped a malformed message, %ju so far", s->endpoint,
+           (uintmax_t)s->dropped);
+    return PS_ERR_TIMEOUT;
+}
+
+void *ps_server_socket(struct ps_server *s)
+{
+    return s->socket;
+}

@@ -1,0 +1,85 @@
+/* socket.c - see socket.h. */
+#include "common/net/socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <zmq.h>
+
+struct setting {
+    int option;
+    int value;
+};
+
+/*
+ * Heartbeats find a peer that vanished without a word; their time-out is generous
+ * because it also runs while one big frame is on its way (any whole frame resets it).
+ * TTL stays below 65.5 s, where 4.3.4 overflows.
+ */
+static const struct setting both[] = {
+    { ZMQ_LINGER, 1000 },
+    { ZMQ_HEARTBEAT_IVL, 5000 },
+    { ZMQ_HEARTBEAT_TIMEOUT, 20000 },
+    { ZMQ_HEARTBEAT_TTL, 30000 },
+    { ZMQ_TCP_KEEPALIVE, 1 },
+    { ZMQ_TCP_KEEPALIVE_IDLE, 60 },
+    { ZMQ_TCP_KEEPALIVE_INTVL, 10 },
+    { ZMQ_TCP_KEEPALIVE_CNT, 3 },
+    { ZMQ_TCP_MAXRT, 30000 },
+};
+
+/*
+ * MANDATORY: a reply that cannot be delivered is an error, not silence.  HANDOVER off:
+ * nobody takes over somebody else's return address.
+ */
+static const struct setting router[] = {
+    { ZMQ_SNDHWM, 256 },         { ZMQ_RCVHWM, 64 },
+    { ZMQ_ROUTER_MANDATORY, 1 }, { ZMQ_ROUTER_HANDOVER, 0 },
+    { ZMQ_HANDSHAKE_IVL, 5000 }, { ZMQ_BACKLOG, 1024 },
+};
+
+/* IMMEDIATE: nothing is queued for a server that is not there, so the sender knows. */
+static const struct setting dealer[] = {
+    { ZMQ_SNDHWM, 64 },         { ZMQ_RCVHWM, 64 },
+    { ZMQ_IMMEDIATE, 1 },       { ZMQ_HANDSHAKE_IVL, 10000 },
+    { ZMQ_RECONNECT_IVL, 100 }, { ZMQ_RECONNECT_IVL_MAX, 2000 },
+};
+
+static int set_all(void *socket, const struct setting *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (zmq_setsockopt(socket, s[i].option, &s[i].value, sizeof(s[i].value)))
+            return -1;
+    return 0;
+}
+
+static int set_options(void *socket, int type, const char *endpoint)
+{
+    int64_t most = PS_FRAME_BYTES; /* a longer frame ends the connection at its head */
+    int     ipv6 = strchr(endpoint, '[') != NULL;
+
+    if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof(most)) ||
+        zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof(ipv6)) ||
+        set_all(socket, both, sizeof(both) / sizeof(both[0])))
+        return -1;
+    if (type == ZMQ_ROUTER)
+        return set_all(socket, router, sizeof(router) / sizeof(router[0]));
+    return set_all(socket, dealer, sizeof(dealer) / sizeof(dealer[0]));
+}
+
+ps_status ps_socket_new(void **out, struct ps_net *net, int type, const char *endpoint)
+{
+    void *socket = zmq_socket(net->context, type);
+
+    if (!socket)
+        return ps_fail(PS_ERR_SYSTEM, "cannot make a socket for %s: %s", endpoint,
+                       zmq_strerror(errno));
+    if (set_options(socket, type, endpoint)) {
+        ps_status st = ps_fail(PS_ERR_SYSTEM, "cannot set up the socket for %s: %s",
+                               endpoint, zmq_strerror(errno));
+
+        zmq_close(socket);
+        return st;
+    }
+    *out = socket;
+    return PS_OK;
+}

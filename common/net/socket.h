@@ -1,0 +1,23 @@
+/*
+ * socket.h - a ZeroMQ socket with every option decided, inside this room.
+ *
+ * Thread: the socket's.
+ */
+#ifndef PS_NET_SOCKET_H
+#define PS_NET_SOCKET_H
+
+#include "common/net/net.h"
+
+struct ps_net {
+    void *context;
+};
+
+/* `type` is ZMQ_ROUTER or ZMQ_DEALER; `endpoint` says whether IPv6 is meant. */
+ps_status ps_socket_new(void **out, struct ps_net *net, int type,
+                        const char *endpoint) PS_CHECKED;
+
+void *ps_server_socket(struct ps_server *s);
+void *ps_link_socket(struct ps_link *l);
+int   ps_signal_fd(const struct ps_signal *s);
+
+#endif
