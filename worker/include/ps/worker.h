@@ -85,6 +85,16 @@ typedef struct ps_train_settings {
 
 PS_API void ps_settings_train(const ps_settings *settings, ps_train_settings *out);
 
+/* What the optimiser keys say, for a program that can also train without servers. */
+typedef struct ps_optimiser_settings {
+    ps_optimiser optimiser;
+    double       lr, momentum, weight_decay;
+    double       epoch_factor; /* of lr after every epoch; NAN: another schedule */
+} ps_optimiser_settings;
+
+PS_API void ps_settings_optimiser(const ps_settings     *settings,
+                                  ps_optimiser_settings *out);
+
 /* ---- a worker ------------------------------------------------------------------ */
 
 /*

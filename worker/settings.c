@@ -1,0 +1,87 @@
+/* settings.c - see settings.h and the settings part of ps/worker.h. */
+#include "worker/settings.h"
+
+#include "common/config/config.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct ps_settings {
+    struct ps_experiment *experiment;
+};
+
+ps_status ps_settings_load(ps_settings **out, const char *file)
+{
+    struct ps_settings *s;
+    ps_status           st;
+
+    if (!file)
+        file = getenv("PSW_CONFIG");
+    s = calloc(1, sizeof(*s));
+    if (!s)
+        return ps_fail(PS_ERR_NO_MEMORY, "settings: no memory");
+    if (file && *file)
+        st = ps_experiment_load(&s->experiment, file, NULL, 0);
+    else
+        st = ps_experiment_default(&s->experiment);
+    if (st)
+        ps_settings_free(&s);
+    else
+        *out = s;
+    return st;
+}
+
+void ps_settings_free(ps_settings **settings)
+{
+    if (!settings || !*settings)
+        return;
+    ps_experiment_free(&(*settings)->experiment);
+    free(*settings);
+    *settings = NULL;
+}
+
+void ps_settings_train(const ps_settings *settings, ps_train_settings *out)
+{
+    const struct ps_experiment *e = settings->experiment;
+
+    *out = (ps_train_settings){
+        .seed = e->job.seed,
+        .epochs = e->epochs,
+        .batch = e->batch,
+        .limit = e->limit,
+        .prefetch = e->prefetch,
+        .data_format = e->data_format,
+        .train_features = e->train_features,
+        .train_labels = e->train_labels,
+        .test_features = e->test_features,
+        .test_labels = e->test_labels,
+    };
+}
+
+/* The factor after every epoch, if that is what the schedule does. */
+static double epoch_factor(const struct ps_schedule_spec *s)
+{
+    if (s->warmup == 0 && s->kind == PS_LR_CONSTANT)
+        return 1.0;
+    if (s->warmup == 0 && s->kind == PS_LR_STEP && s->epochs && s->every == 1)
+        return s->factor;
+    return NAN;
+}
+
+void ps_settings_optimiser(const ps_settings *settings, ps_optimiser_settings *out)
+{
+    const struct ps_optimiser_spec *o = &settings->experiment->job.optimiser;
+
+    *out = (ps_optimiser_settings){
+        .optimiser = (ps_optimiser)o->kind,
+        .lr = o->lr,
+        .momentum = o->momentum,
+        .weight_decay = o->weight_decay,
+        .epoch_factor = epoch_factor(&o->schedule),
+    };
+}
+
+const struct ps_job_spec *psw_settings_job(const ps_settings *settings)
+{
+    return &settings->experiment->job;
+}
