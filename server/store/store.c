@@ -1,0 +1,302 @@
+/* store.c - see store.h. */
+#include "server/store/store_private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct psd_store {
+    uint32_t            shard;
+    uint64_t            seed;
+    size_t              n_matrices;
+    struct psd_matrix **matrices; /* sorted by number; the structs never move */
+};
+
+ps_status psd_store_new(struct psd_store **out, uint32_t shard, uint64_t seed)
+{
+    struct psd_store *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return ps_fail(PS_ERR_NO_MEMORY, "store: no memory for a job on shard %u",
+                       shard);
+    s->shard = shard;
+    s->seed = seed;
+    *out = s;
+    return PS_OK;
+}
+
+static void chunk_drop(struct psd_chunk *c)
+{
+    ps_buf_drop(&c->value);
+    for (uint32_t i = 0; i < PSD_STORE_STATE_MAX; i++)
+        ps_buf_drop(&c->state[i]);
+}
+
+static void matrix_free(struct psd_matrix *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->n_chunks; i++)
+        chunk_drop(&m->chunks[i]);
+    free(m->chunks);
+    psd_rows_free(&m->rows);
+    free(m);
+}
+
+void psd_store_free(struct psd_store **store)
+{
+    struct psd_store *s = *store;
+
+    *store = NULL;
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n_matrices; i++)
+        matrix_free(s->matrices[i]);
+    free(s->matrices);
+    free(s);
+}
+
+/* Where the matrix stands in the list, or would stand. */
+static size_t place_of(const struct psd_store *s, uint32_t number)
+{
+    size_t low = 0, high = s->n_matrices;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (s->matrices[middle]->spec.number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct psd_matrix *psd_store_find(struct psd_store *s, uint32_t number)
+{
+    size_t at = place_of(s, number);
+
+    if (at < s->n_matrices && s->matrices[at]->spec.number == number)
+        return s->matrices[at];
+    return NULL;
+}
+
+/*
+ * Could this host hold the shard's part at all?  Asked before anything is made: memory
+ * that the system promises and does not have costs the process its life later.
+ */
+static ps_status check_bytes(const struct psd_store *s, const struct psd_matrix *m)
+{
+    uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t elements = 0, count;
+    double   bytes;
+
+    for (uint32_t slot = 0; slot < m->place.n_slots; slot++) {
+        if (m->place.shard_of[slot] != s->shard)
+            continue;
+        ps_place_slot(&m->place, slot, &count);
+        elements += count;
+    }
+    bytes = (double)elements * (double)m->element_bytes * (1.0 + m->n_state);
+    if (bytes > (double)host)
+        return ps_fail(PS_ERR_NO_MEMORY,
+                       "matrix %s: %.3g bytes on shard %u, this host has %.3g",
+                       m->spec.name, bytes, s->shard, (double)host);
+    return PS_OK;
+}
+
+static size_t count_chunks(const struct ps_place *place, uint32_t shard)
+{
+    struct ps_piece piece;
+    uint64_t        at = 0;
+    size_t          n = 0;
+
+    while (ps_place_next(place, &at, place->n_elements, &piece))
+        n += piece.shard == shard;
+    return n;
+}
+
+static ps_status chunk_new(struct psd_chunk *c, const struct psd_matrix *m,
+                           uint64_t seed, const struct ps_piece *piece)
+{
+    size_t    bytes = piece->count * m->element_bytes;
+    ps_status st = ps_buf_new(&c->value, bytes);
+
+    if (st)
+        return st;
+    c->value->len = bytes;
+    c->first = piece->first;
+    c->n = piece->count;
+    psd_store_fill(&m->spec, seed, c->first, c->n, c->value->data);
+    for (uint32_t i = 0; i < m->n_state; i++) {
+        if ((st = ps_buf_new(&c->state[i], bytes)))
+            return st;
+        c->state[i]->len = bytes;
+        memset(c->state[i]->data, 0, bytes);
+    }
+    return PS_OK;
+}
+
+/* The chunks of a dense matrix that this shard owns. */
+static ps_status add_chunks(const struct psd_store *s, struct psd_matrix *m)
+{
+    struct ps_piece piece;
+    uint64_t        at = 0;
+    size_t          n;
+    ps_status       st = check_bytes(s, m);
+
+    if (st)
+        return st;
+    n = count_chunks(&m->place, s->shard);
+    if (n == 0)
+        return PS_OK;
+    m->chunks = calloc(n, sizeof(*m->chunks));
+    if (!m->chunks)
+        return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory for %zu chunks",
+                       m->spec.name, n);
+    while (ps_place_next(&m->place, &at, m->place.n_elements, &piece)) {
+        if (piece.shard != s->shard)
+            continue;
+        /* Counted first: a half-made chunk is dropped with the others. */
+        if ((st = chunk_new(&m->chunks[m->n_chunks++], m, s->seed, &piece)))
+            return st;
+    }
+    return PS_OK;
+}
+
+static ps_status matrix_new(struct psd_matrix **out, const struct psd_store *s,
+                            const struct ps_matrix_spec *spec,
+                            const struct ps_place *place, uint32_t n_state)
+{
+    struct psd_matrix *m = calloc(1, sizeof(*m));
+    ps_status          st;
+
+    if (!m)
+        return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory", spec->name);
+    m->spec = *spec;
+    m->place = *place;
+    m->n_state = n_state;
+    m->element_bytes = ps_dtype_bytes(spec->dtype);
+    st = spec->sparse ? psd_rows_new(&m->rows, spec, n_state) : add_chunks(s, m);
+    if (st) {
+        matrix_free(m);
+        return st;
+    }
+    *out = m;
+    return PS_OK;
+}
+
+ps_status psd_store_add(struct psd_store *s, const struct ps_matrix_spec *spec,
+                        const struct ps_place *place, uint32_t n_state)
+{
+    size_t              at = place_of(s, spec->number);
+    struct psd_matrix **grown;
+    struct psd_matrix  *m;
+    ps_status           st;
+
+    assert(n_state <= PSD_STORE_STATE_MAX);
+    if (psd_store_find(s, spec->number))
+        return ps_fail(PS_ERR_REPEATED, "matrix %s: its number %u is taken", spec->name,
+                       spec->number);
+    grown = realloc(s->matrices, (s->n_matrices + 1) * sizeof(*grown));
+    if (!grown)
+        return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory", spec->name);
+    s->matrices = grown;
+    if ((st = matrix_new(&m, s, spec, place, n_state)))
+        return st;
+    memmove(grown + at + 1, grown + at, (s->n_matrices - at) * sizeof(*grown));
+    grown[at] = m;
+    s->n_matrices++;
+    return PS_OK;
+}
+
+struct psd_chunk *psd_store_chunk(struct psd_matrix *m, uint64_t first)
+{
+    size_t low = 0, high = m->n_chunks;
+
+    while (low < high) {
+        size_t            middle = low + (high - low) / 2;
+        struct psd_chunk *c = &m->chunks[middle];
+
+        if (first < c->first)
+            high = middle;
+        else if (first - c->first >= c->n)
+            low = middle + 1;
+        else
+            return c;
+    }
+    return NULL;
+}
+
+/* A copy of *held in *own, if somebody else holds it too; else nothing. */
+static ps_status copy_shared(struct ps_buf **own, const struct ps_buf *held)
+{
+    if (!held || ps_buf_sole(held))
+        return PS_OK;
+    return ps_buf_copy(own, held->data, held->len);
+}
+
+static void put(struct ps_buf **held, struct ps_buf **own)
+{
+    if (!*own)
+        return;
+    ps_buf_drop(held);
+    *held = *own;
+    *own = NULL;
+}
+
+ps_status psd_store_write(struct psd_matrix *m, struct psd_chunk *c)
+{
+    struct psd_chunk own = { .n = 0 };
+    ps_status        st = copy_shared(&own.value, c->value);
+
+    for (uint32_t i = 0; st == PS_OK && i < m->n_state; i++)
+        st = copy_shared(&own.state[i], c->state[i]);
+    if (st) {
+        chunk_drop(&own);
+        return st;
+    }
+    put(&c->value, &own.value);
+    for (uint32_t i = 0; i < m->n_state; i++)
+        put(&c->state[i], &own.state[i]);
+    return PS_OK;
+}
+
+ps_status psd_store_row(struct psd_store *s, struct psd_matrix *m, uint64_t key,
+                        void **value, void *state[PSD_STORE_STATE_MAX])
+{
+    size_t    bytes = m->spec.cols * m->element_bytes;
+    bool      fresh;
+    uint8_t  *row;
+    ps_status st;
+
+    assert(m->rows);
+    if ((st = psd_rows_get(m->rows, key, &row, &fresh)))
+        return st;
+    if (fresh)
+        psd_store_fill(&m->spec, s->seed, key * m->spec.cols, m->spec.cols, row);
+    *value = row;
+    for (uint32_t i = 0; i < PSD_STORE_STATE_MAX; i++)
+        state[i] = i < m->n_state ? row + (i + 1) * bytes : NULL;
+    return PS_OK;
+}
+
+void psd_store_account(const struct psd_store *s, uint64_t *bytes,
+                       uint64_t *state_bytes, uint64_t *rows)
+{
+    *bytes = *state_bytes = *rows = 0;
+    for (size_t i = 0; i < s->n_matrices; i++) {
+        const struct psd_matrix *m = s->matrices[i];
+        uint64_t                 elements = 0;
+
+        for (size_t c = 0; c < m->n_chunks; c++)
+            elements += m->chunks[c].n;
+        if (m->rows) {
+            elements += psd_rows_count(m->rows) * m->spec.cols;
+            *rows += psd_rows_count(m->rows);
+        }
+        *bytes += elements * m->element_bytes;
+        *state_bytes += elements * m->element_bytes * m->n_state;
+    }
+}
