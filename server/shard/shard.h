@@ -20,8 +20,8 @@
 struct psd_shard;
 
 struct psd_shard_options {
-    uint64_t control; /* secret that the coordinator's messages must carry */
-    uint64_t server_epoch;
+    uint64_t control;      /* secret that the coordinator's messages must carry */
+    uint64_t server_epoch; /* of this psd; named in every answer to the coordinator */
     const struct psd_backend *backend;
 };
 

@@ -1,0 +1,196 @@
+/*
+ * control.c - what the coordinator tells a shard: jobs, matrices, members.
+ *
+ * Each of these may come twice (the coordinator repeats what was not answered), so
+ * each says OK to what is there already.
+ */
+#include "server/shard/request.h"
+
+#include "server/optim/optim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STATS_JOBS_MAX 64u /* what fits into one header */
+
+static ps_status say_ok(struct psd_request *r)
+{
+    struct ps_header h = {
+        .kind = PS_MSG_OK,
+        .request = r->h.request,
+        .job = r->h.job,
+        .server_epoch = r->shard->options.server_epoch,
+        .text = "",
+        .name = "",
+        .token = "",
+    };
+
+    return ps_wire_send(r->out, &r->in->route, &h, NULL, 0);
+}
+
+static ps_status room_for_job(struct psd_shard *sh)
+{
+    size_t           room = sh->jobs_room ? 2 * sh->jobs_room : 8;
+    struct psd_job **grown;
+
+    if (sh->n_jobs < sh->jobs_room)
+        return PS_OK;
+    grown = realloc(sh->jobs, room * sizeof(struct psd_job *));
+    if (!grown)
+        return ps_fail(PS_ERR_NO_MEMORY, "shard: no memory for %zu jobs", room);
+    sh->jobs = grown;
+    sh->jobs_room = room;
+    return PS_OK;
+}
+
+ps_status psd_control_job(struct psd_request *r)
+{
+    struct psd_shard *sh = r->shard;
+    struct psd_job   *job = psd_shard_job(sh, r->h.job);
+    ps_status         st;
+
+    if (!r->h.job_spec || r->h.job == 0)
+        return ps_fail(PS_ERR_BAD_MESSAGE, "shard: a job without number or settings");
+    if (job) {
+        st = ps_job_spec_same(r->h.job_spec, &job->spec);
+        return st ? st : say_ok(r);
+    }
+    st = ps_job_spec_check(r->h.job_spec);
+    if (!st)
+        st = room_for_job(sh);
+    if (!st)
+        st = psd_job_new(&job, &r->h);
+    if (st)
+        return st;
+    sh->jobs[sh->n_jobs++] = job;
+    st = psd_job_members(job, &r->h);
+    ps_log(PS_LOG_INFO, "shard %u: job %s created for %u workers", job->shard,
+           job->spec.name, job->spec.workers);
+    return st ? st : say_ok(r);
+}
+
+/* Whoever still waits is told that there is nothing to wait for. */
+ps_status psd_control_job_end(struct psd_request *r)
+{
+    struct psd_shard *sh = r->shard;
+    struct psd_job   *job = psd_shard_job(sh, r->h.job);
+    size_t            at = 0;
+
+    if (!job)
+        return say_ok(r);
+    for (size_t i = 0; i < job->n_waiting; i++) {
+        ps_status st = ps_fail(PS_ERR_UNKNOWN, "job %s has ended", job->spec.name);
+
+        psd_shard_refuse(sh, &job->waiting[i].parcel.route, job->waiting[i].request, st,
+                         r->out);
+    }
+    while (sh->jobs[at] != job)
+        at++;
+    memmove(sh->jobs + at, sh->jobs + at + 1,
+            (sh->n_jobs - at - 1) * sizeof(struct psd_job *));
+    sh->n_jobs--;
+    ps_log(PS_LOG_INFO, "shard %u: job %s ended", job->shard, job->spec.name);
+    psd_job_free(&job);
+    return say_ok(r);
+}
+
+/* The slots of a matrix, from the runs that the coordinator names. */
+static ps_status read_place(const struct psd_request *r, struct ps_place *place)
+{
+    const struct ps_matrix_spec *spec = &r->h.matrices[0];
+    uint32_t                     slot = 0;
+
+    ps_place_cut(place, spec);
+    for (uint32_t i = 0; i < r->h.n_slot_runs; i++) {
+        if (r->h.slot_runs[i].n_slots > place->n_slots - slot)
+            return ps_fail(PS_ERR_BAD_MESSAGE, "matrix %s: more than %u slots",
+                           spec->name, place->n_slots);
+        for (uint32_t n = 0; n < r->h.slot_runs[i].n_slots; n++)
+            place->shard_of[slot++] = (uint16_t)r->h.slot_runs[i].shard;
+    }
+    if (slot != place->n_slots)
+        return ps_fail(PS_ERR_BAD_MESSAGE, "matrix %s: %u slots, expected %u",
+                       spec->name, slot, place->n_slots);
+    return PS_OK;
+}
+
+static ps_status check_matrix(const struct psd_request *r)
+{
+    const struct ps_matrix_spec *spec = &r->h.matrices[0];
+    ps_status                    st = ps_matrix_spec_check(spec);
+
+    if (st)
+        return st;
+    if (spec->sparse && spec->cols * ps_dtype_bytes(spec->dtype) > PS_CHUNK_BYTES)
+        return ps_fail(PS_ERR_LIMIT,
+                       "matrix %s: a sparse row of %ju columns is over %u bytes",
+                       spec->name, (uintmax_t)spec->cols, PS_CHUNK_BYTES);
+    return psd_optim_check(&r->job->spec, spec);
+}
+
+ps_status psd_control_matrix(struct psd_request *r)
+{
+    struct ps_place         *place;
+    const struct psd_matrix *known;
+    ps_status                st;
+
+    r->job = psd_shard_job(r->shard, r->h.job);
+    if (!r->job || r->h.n_matrices != 1)
+        return ps_fail(PS_ERR_BAD_MESSAGE,
+                       "shard: a matrix for job %u, which is not here", r->h.job);
+    known = psd_store_find(r->job->store, r->h.matrices[0].number);
+    if (known) {
+        st = ps_matrix_spec_same(&r->h.matrices[0], &known->spec);
+        return st ? st : say_ok(r);
+    }
+    st = check_matrix(r);
+    if (st)
+        return st;
+    place = malloc(sizeof(*place));
+    if (!place)
+        return ps_fail(PS_ERR_NO_MEMORY, "shard: no memory for a map");
+    st = read_place(r, place);
+    if (!st)
+        st = psd_store_add(
+            r->job->store, &r->h.matrices[0], place,
+            psd_optim_n_state(psd_optim_kind(&r->job->spec, &r->h.matrices[0])));
+    free(place);
+    return st ? st : say_ok(r);
+}
+
+ps_status psd_control_members(struct psd_request *r)
+{
+    ps_status st;
+
+    r->job = psd_shard_job(r->shard, r->h.job);
+    if (!r->job)
+        return ps_fail(PS_ERR_BAD_MESSAGE,
+                       "shard: members of job %u, which is not here", r->h.job);
+    st = psd_job_members(r->job, &r->h);
+    return st ? st : say_ok(r);
+}
+
+/* All jobs, or the one asked for; first the shard's own account. */
+ps_status psd_control_stats(struct psd_request *r)
+{
+    const struct psd_shard *sh = r->shard;
+    struct ps_job_stats     stats[STATS_JOBS_MAX + 1] = { 0 };
+    uint32_t                n = 1;
+    struct ps_header        h = {
+               .kind = PS_MSG_STATS_OK,
+               .request = r->h.request,
+               .server_epoch = sh->options.server_epoch,
+               .text = "",
+               .name = "",
+               .token = "",
+               .job_stats = stats,
+    };
+
+    stats[0].refused = sh->counters.denied;
+    stats[0].skipped = sh->counters.bad_messages;
+    for (size_t i = 0; i < sh->n_jobs && n <= STATS_JOBS_MAX; i++)
+        if (r->h.job == 0 || sh->jobs[i]->number == r->h.job)
+            stats[n++] = psd_job_account(sh->jobs[i]);
+    h.n_job_stats = n;
+    return ps_wire_send(r->out, &r->in->route, &h, NULL, 0);
+}

@@ -1,0 +1,233 @@
+/* job.c - see job.h. */
+#include "server/shard/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
+{
+    struct psd_job *job = calloc(1, sizeof(*job));
+    ps_status       st;
+
+    if (!job || !(job->seats = calloc(h->job_spec->workers, sizeof(*job->seats)))) {
+        free(job);
+        return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for %u workers",
+                       h->job_spec->name, h->job_spec->workers);
+    }
+    job->number = h->job;
+    job->shard = h->index;
+    job->server_epoch = h->server_epoch;
+    job->spec = *h->job_spec;
+    for (uint32_t r = 0; r < job->spec.workers; r++)
+        job->seats[r].state = PS_MEMBER_EXPECTED;
+    st = psd_gate_new(&job->gate, job->spec.strategy, job->spec.workers);
+    if (!st)
+        st = psd_store_new(&job->store, job->shard, job->spec.seed);
+    if (st) {
+        psd_job_free(&job);
+        return st;
+    }
+    *out = job;
+    return PS_OK;
+}
+
+void psd_held_free(struct psd_held *held)
+{
+    free(held->ranges);
+    ps_buf_drop(&held->keys);
+    ps_buf_drop(&held->values);
+    *held = (struct psd_held){ 0 };
+}
+
+static void drop_held(struct psd_seat *seat)
+{
+    for (uint32_t i = 0; i < seat->n_held; i++)
+        psd_held_free(&seat->held[i]);
+    seat->n_held = 0;
+}
+
+void psd_job_free(struct psd_job **job)
+{
+    struct psd_job *gone = *job;
+
+    *job = NULL;
+    if (!gone)
+        return;
+    for (uint32_t r = 0; r < gone->spec.workers; r++) {
+        drop_held(&gone->seats[r]);
+        free(gone->seats[r].held);
+    }
+    for (size_t i = 0; i < gone->n_waiting; i++)
+        ps_parcel_drop(&gone->waiting[i].parcel);
+    free(gone->waiting);
+    free(gone->observers);
+    free(gone->seats);
+    psd_store_free(&gone->store);
+    psd_gate_free(&gone->gate);
+    free(gone);
+}
+
+/* What a leaver pushed into an iteration that it did not finish is dropped; what it
+ * finished stays and counts. */
+static void leave(struct psd_job *job, uint32_t rank)
+{
+    struct psd_seat *seat = &job->seats[rank];
+
+    if (!seat->finished_open)
+        drop_held(seat);
+    seat->n_parts = seat->parts = 0;
+    psd_gate_leave(job->gate, rank);
+}
+
+static void take_member(struct psd_job *job, const struct ps_member *m)
+{
+    struct psd_seat *seat = &job->seats[m->rank];
+
+    if (m->incarnation != seat->incarnation) {
+        memset(&seat->window, 0, sizeof(seat->window));
+        seat->incarnation = m->incarnation;
+        seat->heard = false;
+    }
+    seat->session = m->session;
+    if (m->state == seat->state)
+        return;
+    seat->state = m->state;
+    if (m->state == PS_MEMBER_LEFT || m->state == PS_MEMBER_LOST)
+        leave(job, m->rank);
+}
+
+ps_status psd_job_members(struct psd_job *job, const struct ps_header *h)
+{
+    struct psd_observer *observers;
+    size_t               n_observers = 0;
+
+    if (h->membership_epoch <= job->membership_epoch)
+        return PS_OK;
+    for (uint32_t i = 0; i < h->n_members; i++) {
+        if (h->members[i].rank == PSD_OBSERVER_RANK)
+            n_observers++;
+        else if (h->members[i].rank >= job->spec.workers)
+            return ps_fail(PS_ERR_BAD_MESSAGE, "job %s: member of rank %u of %u",
+                           job->spec.name, h->members[i].rank, job->spec.workers);
+    }
+    observers = calloc(n_observers + 1, sizeof(*observers));
+    if (!observers)
+        return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for %zu observers",
+                       job->spec.name, n_observers);
+
+    free(job->observers);
+    job->observers = observers;
+    job->n_observers = 0;
+    for (uint32_t i = 0; i < h->n_members; i++)
+        if (h->members[i].rank != PSD_OBSERVER_RANK)
+            take_member(job, &h->members[i]);
+        else if (h->members[i].state == PS_MEMBER_ACTIVE)
+            observers[job->n_observers++].session = h->members[i].session;
+    job->membership_epoch = h->membership_epoch;
+    return PS_OK;
+}
+
+static bool is_observer(const struct psd_job *job, uint64_t session)
+{
+    for (size_t i = 0; i < job->n_observers; i++)
+        if (job->observers[i].session == session)
+            return true;
+    return false;
+}
+
+ps_status psd_job_seat(struct psd_job *job, const struct ps_header *h,
+                       struct psd_seat **out)
+{
+    struct psd_seat *seat;
+
+    *out = NULL;
+    if (h->server_epoch != job->server_epoch)
+        return ps_fail(PS_ERR_STALE, "job %s: the server has been restarted",
+                       job->spec.name);
+    if (h->session != 0 && h->rank == PSD_OBSERVER_RANK && is_observer(job, h->session))
+        return PS_OK;
+    if (h->rank >= job->spec.workers)
+        return ps_fail(PS_ERR_DENIED, "job %s: no worker %u", job->spec.name, h->rank);
+    seat = &job->seats[h->rank];
+    if (h->incarnation < seat->incarnation)
+        return ps_fail(PS_ERR_STALE, "job %s: worker %u has been started again since",
+                       job->spec.name, h->rank);
+    if (seat->session == 0 || h->session != seat->session)
+        return ps_fail(PS_ERR_DENIED, "job %s: wrong session for worker %u",
+                       job->spec.name, h->rank);
+    if (seat->state != PS_MEMBER_ACTIVE)
+        return ps_fail(PS_ERR_RANK, "job %s: worker %u is no longer in the job",
+                       job->spec.name, h->rank);
+    *out = seat;
+    return PS_OK;
+}
+
+static struct psd_waiting *find_waiting(struct psd_job *job, const struct ps_header *h)
+{
+    for (size_t i = 0; i < job->n_waiting; i++)
+        if (job->waiting[i].session == h->session &&
+            job->waiting[i].request == h->request)
+            return &job->waiting[i];
+    return NULL;
+}
+
+static size_t count_waiting(const struct psd_job *job, uint64_t session)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < job->n_waiting; i++)
+        n += job->waiting[i].session == session;
+    return n;
+}
+
+static ps_status waiting_place(struct psd_job *job, const struct ps_header *h,
+                               struct psd_waiting **out)
+{
+    if (count_waiting(job, h->session) >= PSD_WAITING_PER_WORKER)
+        return ps_fail(PS_ERR_LIMIT, "job %s: more than %u requests of worker %u wait",
+                       job->spec.name, PSD_WAITING_PER_WORKER, h->rank);
+    if (job->n_waiting == job->waiting_room) {
+        size_t              room = job->waiting_room ? 2 * job->waiting_room : 16;
+        struct psd_waiting *grown = realloc(job->waiting, room * sizeof(*grown));
+
+        if (!grown)
+            return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for %zu requests",
+                           job->spec.name, room);
+        job->waiting = grown;
+        job->waiting_room = room;
+    }
+    *out = &job->waiting[job->n_waiting++];
+    **out = (struct psd_waiting){ .session = h->session, .request = h->request };
+    return PS_OK;
+}
+
+ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
+                       struct ps_parcel *parcel)
+{
+    struct psd_waiting *place = find_waiting(job, h);
+
+    if (place) {
+        ps_parcel_drop(&place->parcel);
+    } else {
+        ps_status st = waiting_place(job, h, &place);
+
+        if (st)
+            return st;
+    }
+    place->parcel = *parcel;
+    parcel->head = NULL;
+    parcel->n_frames = 0;
+    return PS_OK;
+}
+
+struct ps_job_stats psd_job_account(const struct psd_job *job)
+{
+    struct ps_job_stats s = job->stats;
+
+    s.job = job->number;
+    s.clock = psd_gate_clock(job->gate);
+    s.version = job->version;
+    s.waiting = job->n_waiting;
+    psd_store_account(job->store, &s.bytes, &s.state_bytes, &s.rows);
+    return s;
+}

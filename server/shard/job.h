@@ -1,0 +1,112 @@
+/*
+ * job.h - what a shard keeps of one job: its gate, its slice of the model, its
+ * workers, the pushes held for the open iteration, and the requests that wait.
+ *
+ * Thread: the shard that owns it.
+ */
+#ifndef PSD_SHARD_JOB_H
+#define PSD_SHARD_JOB_H
+
+#include "common/wire/wire.h"
+#include "server/gate/gate.h"
+#include "server/shard/window.h"
+#include "server/store/store.h"
+
+/* The rank in which observers are announced. */
+#define PSD_OBSERVER_RANK UINT32_MAX
+
+/* Most requests of one worker that may wait; its library keeps far fewer under way. */
+#define PSD_WAITING_PER_WORKER 64u
+
+/* A push taken into the open iteration, until it closes. */
+struct psd_held {
+    uint64_t         seq;
+    uint32_t         n_ranges;
+    struct ps_range *ranges; /* [n_ranges] */
+    struct ps_buf   *keys;   /* sparse: u64 per row; else NULL */
+    struct ps_buf   *values;
+};
+
+/* A worker as this shard sees it. */
+struct psd_seat {
+    uint64_t session; /* 0: has not joined */
+    uint32_t incarnation;
+    uint32_t state; /* enum ps_member_state */
+
+    bool            heard; /* `route` is set */
+    struct ps_route route;
+
+    struct psd_window window;
+    uint64_t          pulled_version; /* of its last pull */
+
+    /* the iteration it is in */
+    uint32_t         n_parts;        /* pushes of it that are here */
+    uint32_t         parts;          /* pushes of it in all; 0: not known yet */
+    double           weight;         /* of the finishing push */
+    double           weight_closing; /* of the finished iteration that is held */
+    bool             finished_open;  /* weight_closing counts at the next close */
+    uint32_t         n_held, held_room;
+    struct psd_held *held; /* by seq at the close */
+};
+
+/* A request that the gate did not let through yet. */
+struct psd_waiting {
+    struct ps_parcel parcel;
+    uint64_t         session;
+    uint64_t         request;
+};
+
+struct psd_observer {
+    uint64_t session;
+};
+
+struct psd_job {
+    uint32_t           number;
+    uint32_t           shard; /* number of this shard in the cluster */
+    uint64_t           server_epoch, membership_epoch;
+    struct ps_job_spec spec;
+    struct psd_gate   *gate;
+    struct psd_store  *store;
+    uint64_t           version; /* updates applied */
+
+    /* version and membership when the waiting requests were last looked at */
+    uint64_t looked_version, looked_epoch;
+
+    struct psd_seat *seats; /* [spec.workers] by rank */
+
+    size_t               n_observers;
+    struct psd_observer *observers;
+
+    size_t              n_waiting, waiting_room;
+    struct psd_waiting *waiting; /* in order of arrival */
+
+    struct ps_job_stats stats; /* counters; the rest is filled when asked */
+};
+
+ps_status psd_job_new(struct psd_job **out, const struct ps_header *h) PS_CHECKED;
+void      psd_job_free(struct psd_job **job);
+
+/* Takes a member list; an older one than the last changes nothing. */
+ps_status psd_job_members(struct psd_job *job, const struct ps_header *h) PS_CHECKED;
+
+/*
+ * Whose request is this?  Gives the seat, or NULL for an observer.
+ * PS_ERR_DENIED, PS_ERR_STALE (older incarnation or epoch), PS_ERR_RANK (no longer in
+ * the job).
+ */
+ps_status psd_job_seat(struct psd_job *job, const struct ps_header *h,
+                       struct psd_seat **out) PS_CHECKED;
+
+/*
+ * Parks a request; takes the parcel's buffers.  One that waits already under the same
+ * session and request is replaced, so that a request sent twice waits once.
+ */
+ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
+                       struct ps_parcel *parcel) PS_CHECKED;
+
+void psd_held_free(struct psd_held *held);
+
+/* Everything that shards are asked about this job. */
+struct ps_job_stats psd_job_account(const struct psd_job *job);
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * pull.c - from the parameters to the socket.
+ *
+ *     who -> ranges -> keys -> gate -> collect -> answer
+ *
+ * Large ranges leave as a view of the chunk version that is there, without a copy;
+ * small ones are collected into one frame.
+ */
+#include "server/shard/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define VIEW_BYTES (64u << 10) /* from here on a view is cheaper than a copy */
+
+/* The frames of an answer while it is put together. */
+struct answer {
+    uint32_t       n;
+    struct ps_buf *frames[PS_FRAMES_MAX];
+    struct ps_buf *open; /* == frames[n - 1] while small ranges go into it */
+};
+
+static void drop_answer(struct answer *a)
+{
+    for (uint32_t i = 0; i < a->n; i++)
+        ps_buf_drop(&a->frames[i]);
+}
+
+static ps_status add_frame(struct answer *a, struct ps_buf **frame)
+{
+    if (a->n == PS_FRAMES_MAX) {
+        ps_buf_drop(frame);
+        return ps_fail(PS_ERR_LIMIT, "pull: an answer of more than %u frames",
+                       PS_FRAMES_MAX);
+    }
+    a->frames[a->n++] = *frame;
+    *frame = NULL;
+    a->open = NULL;
+    return PS_OK;
+}
+
+static void drop_chunk(void *owner)
+{
+    struct ps_buf *chunk = owner;
+
+    ps_buf_drop(&chunk);
+}
+
+static ps_status add_view(struct answer *a, struct ps_buf *chunk, size_t offset,
+                          size_t bytes)
+{
+    struct ps_buf *held = ps_buf_share(chunk);
+    struct ps_buf *view;
+    ps_status      st;
+
+    if (offset == 0 && bytes == chunk->len)
+        return add_frame(a, &held);
+    st = ps_buf_adopt(&view, chunk->data + offset, bytes, drop_chunk, held);
+    if (st) {
+        ps_buf_drop(&held);
+        return st;
+    }
+    return add_frame(a, &view);
+}
+
+/* `bytes` of room in the open frame, padded to the next multiple of 8. */
+static ps_status room_for(struct answer *a, size_t bytes, uint8_t **out)
+{
+    size_t padded = (bytes + 7) / 8 * 8;
+
+    if (!a->open || a->open->room - a->open->len < padded) {
+        struct ps_buf *fresh;
+        ps_status      st = ps_buf_new(
+                 &fresh, padded > VIEW_BYTES * 4 ? padded : (size_t)VIEW_BYTES * 4);
+
+        if (!st) {
+            struct ps_buf *keep = fresh;
+
+            st = add_frame(a, &fresh);
+            a->open = st ? NULL : keep;
+        }
+        if (st)
+            return st;
+    }
+    *out = a->open->data + a->open->len;
+    memset(*out + bytes, 0, padded - bytes);
+    a->open->len += padded;
+    return PS_OK;
+}
+
+static ps_status collect_dense(struct answer *a, struct psd_matrix *m,
+                               const struct ps_range *range)
+{
+    struct psd_chunk *c = psd_store_chunk(m, range->first);
+    size_t            offset = (range->first - c->first) * m->element_bytes;
+    size_t            bytes = range->count * m->element_bytes;
+    uint8_t          *room;
+    ps_status         st;
+
+    /* A view cannot be padded, and leaves two frames for the ranges behind it. */
+    if (bytes >= VIEW_BYTES && bytes % 8 == 0 && a->n + 2 < PS_FRAMES_MAX)
+        return add_view(a, c->value, offset, bytes);
+    st = room_for(a, bytes, &room);
+    if (!st)
+        memcpy(room, c->value->data + offset, bytes);
+    return st;
+}
+
+static ps_status collect_rows(struct psd_request *r, struct answer *a,
+                              struct psd_matrix *m, const struct ps_range *range,
+                              const uint64_t *keys)
+{
+    size_t    row_bytes = m->spec.cols * m->element_bytes;
+    uint8_t  *room;
+    ps_status st = room_for(a, range->count * row_bytes, &room);
+
+    for (uint64_t i = 0; !st && i < range->count; i++) {
+        void *value, *state[PSD_STORE_STATE_MAX];
+
+        st = psd_store_row(r->job->store, m, keys[i], &value, state);
+        if (!st)
+            memcpy(room + i * row_bytes, value, row_bytes);
+    }
+    return st;
+}
+
+static ps_status collect(struct psd_request *r, struct answer *a)
+{
+    const uint64_t *keys = r->keys;
+    ps_status       st = PS_OK;
+
+    for (uint32_t i = 0; !st && i < r->h.n_ranges; i++) {
+        const struct ps_range *range = &r->h.ranges[i];
+        struct psd_matrix     *m = psd_store_find(r->job->store, range->matrix);
+
+        if (m->spec.sparse) {
+            st = collect_rows(r, a, m, range, keys);
+            keys += range->count;
+        } else {
+            st = collect_dense(a, m, range);
+        }
+    }
+    return st;
+}
+
+/* A request that waits keeps its keys; values of a push have been taken already. */
+static ps_status park(struct psd_request *r)
+{
+    uint32_t keep = r->sparse ? 1 : 0;
+
+    while (r->in->n_frames > keep)
+        ps_buf_drop(&r->in->frames[--r->in->n_frames]);
+    return psd_job_park(r->job, &r->h, r->in);
+}
+
+ps_status psd_pull_run(struct psd_request *r)
+{
+    struct answer a = { 0 };
+    ps_status     st = psd_request_who(r);
+
+    r->value_bytes = 0; /* a push with PULL counted them once */
+    if (!st)
+        st = psd_request_ranges(r);
+    if (!st)
+        st = psd_request_keys(r);
+    if (st)
+        return st;
+    if (psd_gate_pull(r->job->gate, r->h.clock) == PSD_LATER)
+        return park(r);
+    st = collect(r, &a);
+    if (st) {
+        drop_answer(&a);
+        return st;
+    }
+    if (r->seat)
+        r->seat->pulled_version = r->job->version;
+    r->job->stats.pulls++;
+    return psd_answer(r, PS_MSG_PULL_OK, r->job->version, a.frames, a.n);
+}

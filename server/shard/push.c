@@ -1,0 +1,240 @@
+/*
+ * push.c - one gradient, from the socket to the parameters.
+ *
+ *     who -> seen before? -> ranges -> keys -> values -> gate -> take -> answer
+ *
+ * Steps run in order and stop at the first failure.  Everything that can fail comes
+ * before the first change, so a refused push leaves the job as it was.
+ */
+#include "server/shard/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static ps_status look_in_window(struct psd_request *r)
+{
+    if (!r->seat)
+        return ps_fail(PS_ERR_DENIED, "job %s: an observer may not push",
+                       r->job->spec.name);
+    switch (psd_window_look(&r->seat->window, r->h.seq)) {
+    case PSD_SEEN: r->seen = true; return PS_OK;
+    case PSD_FRESH: return PS_OK;
+    case PSD_TOO_FAR: break;
+    }
+    return ps_fail(PS_ERR_BAD_ARG,
+                   "job %s: push %ju of worker %u is more than %u ahead",
+                   r->job->spec.name, (uintmax_t)r->h.seq, r->h.rank, PSD_WINDOW);
+}
+
+static const struct ps_buf *value_frame(const struct psd_request *r)
+{
+    uint32_t i = r->sparse ? 1 : 0;
+
+    return i < r->in->n_frames ? r->in->frames[i] : NULL;
+}
+
+static ps_status check_values(struct psd_request *r)
+{
+    const struct ps_buf *frame = value_frame(r);
+    uint32_t             n = r->h.n_ranges == 0 ? 0 : r->sparse ? 2 : 1;
+    size_t               bytes = frame ? frame->len : 0;
+
+    /* The last range needs no padding. */
+    if (r->in->n_frames != n || (bytes + 7) / 8 * 8 != r->value_bytes)
+        return ps_fail(PS_ERR_BAD_MESSAGE,
+                       "job %s: a push of %zu bytes in %u frames, expected %zu in %u",
+                       r->job->spec.name, bytes, r->in->n_frames, r->value_bytes, n);
+    return PS_OK;
+}
+
+static ps_status check_finite(struct psd_request *r)
+{
+    const struct psd_backend *backend = r->shard->options.backend;
+    const uint8_t            *values = r->h.n_ranges ? value_frame(r)->data : NULL;
+
+    for (uint32_t i = 0; i < r->h.n_ranges; i++) {
+        const struct ps_range *range = &r->h.ranges[i];
+        struct psd_matrix     *m = psd_store_find(r->job->store, range->matrix);
+        uint64_t               n = psd_request_elements(m, range);
+
+        if (!backend->finite(m->spec.dtype, n, values)) {
+            if (r->job->spec.nonfinite == PS_NONFINITE_REFUSE)
+                return ps_fail(PS_ERR_NONFINITE,
+                               "matrix %s: the push of worker %u for iteration %ju "
+                               "holds a NaN or an infinity",
+                               m->spec.name, r->h.rank, (uintmax_t)r->h.clock);
+            r->skip = true;
+        }
+        values += (n * m->element_bytes + 7) / 8 * 8;
+    }
+    return PS_OK;
+}
+
+static ps_status check_parts(struct psd_request *r)
+{
+    const struct psd_seat *seat = r->seat;
+    uint32_t parts = r->h.flags & PS_FLAG_FINISH ? r->h.parts : seat->parts;
+
+    if (r->h.flags & PS_FLAG_FINISH && (seat->parts != 0 || r->h.parts == 0))
+        return ps_fail(PS_ERR_BAD_MESSAGE,
+                       "job %s: worker %u finished iteration %ju twice, or in 0 parts",
+                       r->job->spec.name, r->h.rank, (uintmax_t)r->h.clock);
+    if (parts != 0 && seat->n_parts + 1 > parts)
+        return ps_fail(PS_ERR_BAD_MESSAGE,
+                       "job %s: worker %u sent more than the %u parts of iteration %ju",
+                       r->job->spec.name, r->h.rank, parts, (uintmax_t)r->h.clock);
+    return PS_OK;
+}
+
+/* A copy of what is needed until the iteration closes. */
+static ps_status make_held(const struct psd_request *r, struct psd_held *out)
+{
+    size_t bytes = r->h.n_ranges * sizeof(*out->ranges);
+
+    *out = (struct psd_held){ .seq = r->h.seq, .n_ranges = r->h.n_ranges };
+    if (r->h.n_ranges == 0)
+        return PS_OK;
+    out->ranges = malloc(bytes);
+    if (!out->ranges)
+        return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory to hold a push",
+                       r->job->spec.name);
+    memcpy(out->ranges, r->h.ranges, bytes);
+    if (r->sparse)
+        out->keys = ps_buf_share(r->in->frames[0]);
+    out->values = ps_buf_share(r->in->frames[r->sparse ? 1 : 0]);
+    return PS_OK;
+}
+
+static ps_status hold(struct psd_request *r)
+{
+    struct psd_seat *seat = r->seat;
+
+    if (r->skip || r->h.n_ranges == 0)
+        return PS_OK;
+    if (seat->n_held == seat->held_room) {
+        uint32_t         room = seat->held_room ? 2 * seat->held_room : 4;
+        struct psd_held *grown = realloc(seat->held, room * sizeof(*grown));
+
+        if (!grown)
+            return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory to hold a push",
+                           r->job->spec.name);
+        seat->held = grown;
+        seat->held_room = room;
+    }
+    ps_status st = make_held(r, &seat->held[seat->n_held]);
+
+    if (!st)
+        seat->n_held++;
+    return st;
+}
+
+static ps_status apply_now(struct psd_request *r)
+{
+    struct psd_held         held;
+    struct psd_contribution only = { .held = &held, .coefficient = 1.0 };
+    ps_status               st;
+
+    if (r->skip || r->h.n_ranges == 0)
+        return PS_OK;
+    st = make_held(r, &held);
+    if (!st)
+        st = psd_apply(r->job, r->shard->options.backend, &only, 1, r->h.clock);
+    psd_held_free(&held);
+    return st;
+}
+
+/* The push that ends an iteration, or the part that was missing, has come. */
+static void finish(struct psd_request *r, enum psd_verdict verdict)
+{
+    struct psd_seat *seat = r->seat;
+    uint64_t         staleness;
+
+    if (seat->parts == 0 || seat->n_parts < seat->parts)
+        return;
+    seat->n_parts = seat->parts = 0;
+    psd_gate_finish(r->job->gate, r->h.rank, r->h.clock);
+    if (verdict == PSD_HOLD) {
+        seat->weight_closing = seat->weight;
+        seat->finished_open = true;
+        return;
+    }
+    staleness = r->job->version - seat->pulled_version;
+    r->job->stats.staleness_sum += staleness;
+    if (staleness > r->job->stats.staleness_max)
+        r->job->stats.staleness_max = staleness;
+    r->job->version++;
+}
+
+static ps_status take(struct psd_request *r, enum psd_verdict verdict)
+{
+    struct psd_seat *seat = r->seat;
+    ps_status        st = check_parts(r);
+
+    if (!st)
+        st = verdict == PSD_HOLD ? hold(r) : apply_now(r);
+    if (st)
+        return st;
+    seat->n_parts++;
+    if (r->h.flags & PS_FLAG_FINISH) {
+        seat->parts = r->h.parts;
+        seat->weight = r->h.weight;
+    }
+    finish(r, verdict);
+    psd_window_mark(&seat->window, r->h.seq, r->job->version);
+    r->job->stats.pushes++;
+    r->job->stats.skipped += r->skip;
+    return PS_OK;
+}
+
+static ps_status pass_gate(struct psd_request *r)
+{
+    enum psd_verdict verdict = psd_gate_push(r->job->gate, r->h.rank, r->h.clock);
+
+    switch (verdict) {
+    case PSD_NOW:
+    case PSD_HOLD: return take(r, verdict);
+    case PSD_LATER: return psd_job_park(r->job, &r->h, r->in);
+    case PSD_STALE:
+        r->job->stats.late++;
+        return ps_fail(PS_ERR_STALE,
+                       "job %s: worker %u pushed for iteration %ju, which it has "
+                       "finished; its clock is %ju",
+                       r->job->spec.name, r->h.rank, (uintmax_t)r->h.clock,
+                       (uintmax_t)psd_gate_finished(r->job->gate, r->h.rank));
+    case PSD_NEVER: break;
+    }
+    return ps_fail(PS_ERR_RANK, "job %s: worker %u is not in the job",
+                   r->job->spec.name, r->h.rank);
+}
+
+/* Acknowledged in the words of the first time.  With PULL the answer is the values. */
+static ps_status answer(struct psd_request *r)
+{
+    uint64_t version = psd_window_version(&r->seat->window, r->h.seq);
+
+    if (r->h.flags & PS_FLAG_PULL)
+        return psd_pull_run(r);
+    return psd_answer(r, PS_MSG_PUSH_OK, version ? version : r->job->version, NULL, 0);
+}
+
+ps_status psd_push_run(struct psd_request *r)
+{
+    static ps_status (*const checks[])(struct psd_request *) = {
+        psd_request_ranges, psd_request_keys, check_values, check_finite, pass_gate,
+    };
+    ps_status st = psd_request_who(r);
+
+    if (!st)
+        st = look_in_window(r);
+    if (st)
+        return st;
+    if (r->seen) {
+        r->job->stats.repeated += !r->again;
+        return answer(r);
+    }
+    for (size_t i = 0; !st && i < sizeof(checks) / sizeof(checks[0]); i++)
+        st = checks[i](r);
+    if (st || !r->in->head) /* parked */
+        return st;
+    return answer(r);
+}

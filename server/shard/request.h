@@ -1,0 +1,65 @@
+/*
+ * request.h - a request on its way through the shard.  Each step fills the next part.
+ */
+#ifndef PSD_SHARD_REQUEST_H
+#define PSD_SHARD_REQUEST_H
+
+#include "server/shard/apply.h"
+#include "server/shard/shard.h"
+
+struct psd_request {
+    struct psd_shard *shard;
+    struct ps_parcel *in; /* lent; a step that keeps it leaves it empty */
+    struct ps_header  h;
+    struct ps_outbox *out;
+    bool              again; /* was parked before */
+
+    struct psd_job  *job;
+    struct psd_seat *seat; /* NULL: an observer */
+
+    const uint64_t *keys;        /* sparse: of all ranges in order */
+    size_t          value_bytes; /* of all ranges, each padded to a multiple of 8 */
+    bool            sparse;
+    bool            skip; /* not finite, and the job skips those */
+    bool            seen; /* this push was taken before */
+};
+
+/* The pipelines: push.c and pull.c. */
+ps_status psd_push_run(struct psd_request *r) PS_CHECKED;
+ps_status psd_pull_run(struct psd_request *r) PS_CHECKED;
+
+/* Steps that both share. */
+ps_status psd_request_who(struct psd_request *r) PS_CHECKED;
+ps_status psd_request_ranges(struct psd_request *r) PS_CHECKED;
+ps_status psd_request_keys(struct psd_request *r) PS_CHECKED;
+
+/* Control messages, from the coordinator: control.c.  Each answers OK itself. */
+ps_status psd_control_job(struct psd_request *r) PS_CHECKED;
+ps_status psd_control_job_end(struct psd_request *r) PS_CHECKED;
+ps_status psd_control_matrix(struct psd_request *r) PS_CHECKED;
+ps_status psd_control_members(struct psd_request *r) PS_CHECKED;
+ps_status psd_control_stats(struct psd_request *r) PS_CHECKED;
+
+/* Elements of a range. */
+uint64_t psd_request_elements(const struct psd_matrix *m, const struct ps_range *range);
+
+/* Sends an answer of `kind` with the job's clock and version. */
+ps_status psd_answer(struct psd_request *r, uint32_t kind, uint64_t version,
+                     struct ps_buf **frames, uint32_t n_frames) PS_CHECKED;
+
+struct psd_shard {
+    struct psd_shard_options  options;
+    struct psd_shard_counters counters;
+    struct ps_decoder        *decoder;
+    size_t                    n_jobs, jobs_room;
+    struct psd_job          **jobs;
+};
+
+/* NULL when there is none. */
+struct psd_job *psd_shard_job(const struct psd_shard *shard, uint32_t number);
+
+/* An ERROR to this route, with the thread's last sentence. */
+void psd_shard_refuse(struct psd_shard *shard, const struct ps_route *to,
+                      uint64_t request, ps_status status, struct ps_outbox *out);
+
+#endif

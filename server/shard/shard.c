@@ -1,0 +1,207 @@
+/* shard.c - life and dispatch; see shard.h. */
+#include "server/shard/request.h"
+
+#include <stdlib.h>
+
+ps_status psd_shard_new(struct psd_shard **out, const struct psd_shard_options *options)
+{
+    struct psd_shard *sh = calloc(1, sizeof(*sh));
+    ps_status         st;
+
+    if (!sh)
+        return ps_fail(PS_ERR_NO_MEMORY, "shard: no memory");
+    sh->options = *options;
+    st = ps_decoder_new(&sh->decoder);
+    if (st) {
+        free(sh);
+        return st;
+    }
+    *out = sh;
+    return PS_OK;
+}
+
+void psd_shard_free(struct psd_shard **shard)
+{
+    struct psd_shard *gone = *shard;
+
+    *shard = NULL;
+    if (!gone)
+        return;
+    for (size_t i = 0; i < gone->n_jobs; i++)
+        psd_job_free(&gone->jobs[i]);
+    free(gone->jobs);
+    ps_decoder_free(&gone->decoder);
+    free(gone);
+}
+
+struct psd_job *psd_shard_job(const struct psd_shard *sh, uint32_t number)
+{
+    for (size_t i = 0; i < sh->n_jobs; i++)
+        if (sh->jobs[i]->number == number)
+            return sh->jobs[i];
+    return NULL;
+}
+
+struct psd_shard_counters psd_shard_count(const struct psd_shard *sh)
+{
+    return sh->counters;
+}
+
+/* A word to somebody who waits (request set) or does not (0). */
+static void tell(const struct ps_route *to, uint32_t kind, uint64_t request,
+                 ps_status status, const char *text, struct ps_outbox *out)
+{
+    struct ps_header h = { .kind = kind,
+                           .request = request,
+                           .status = status,
+                           .text = text,
+                           .name = "",
+                           .token = "" };
+
+    /* Out of memory: the asker's deadline covers it. */
+    if (ps_wire_send(out, to, &h, NULL, 0))
+        ps_log(PS_LOG_WARN, "shard: could not answer: %s", ps_log_last_error());
+}
+
+void psd_shard_refuse(struct psd_shard *sh, const struct ps_route *to, uint64_t request,
+                      ps_status status, struct ps_outbox *out)
+{
+    if (status == PS_ERR_DENIED)
+        sh->counters.denied++;
+    tell(to, PS_MSG_ERROR, request, status, ps_log_last_error(), out);
+}
+
+static ps_status find_job(struct psd_request *r)
+{
+    r->job = psd_shard_job(r->shard, r->h.job);
+    if (!r->job)
+        return ps_fail(PS_ERR_UNKNOWN, "shard: no job number %u", r->h.job);
+    return PS_OK;
+}
+
+static ps_status is_coordinator(struct psd_request *r)
+{
+    if (r->h.session != r->shard->options.control)
+        return ps_fail(PS_ERR_DENIED,
+                       "shard: %s from somebody else than the coordinator",
+                       ps_kind_name(r->h.kind));
+    return PS_OK;
+}
+
+/* Who may send what, and what is done with it. */
+struct rule {
+    uint32_t kind;
+    ps_status (*check)(struct psd_request *r);
+    ps_status (*run)(struct psd_request *r);
+};
+
+static const struct rule rules[] = {
+    { PS_MSG_PUSH, find_job, psd_push_run },
+    { PS_MSG_PULL, find_job, psd_pull_run },
+    { PS_MSG_JOB, is_coordinator, psd_control_job },
+    { PS_MSG_JOB_END, is_coordinator, psd_control_job_end },
+    { PS_MSG_MATRIX_ADD, is_coordinator, psd_control_matrix },
+    { PS_MSG_MEMBERS, is_coordinator, psd_control_members },
+    { PS_MSG_STATS, is_coordinator, psd_control_stats },
+};
+
+static ps_status run(struct psd_request *r)
+{
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+        if (rules[i].kind == r->h.kind) {
+            ps_status st = rules[i].check(r);
+
+            return st ? st : rules[i].run(r);
+        }
+    return ps_fail(PS_ERR_BAD_MESSAGE, "shard: %s is not for a shard",
+                   ps_kind_name(r->h.kind));
+}
+
+/* Takes the parcel.  True when a job was touched: *number says which. */
+static bool handle_one(struct psd_shard *sh, struct ps_parcel *in, bool again,
+                       struct ps_outbox *out, uint32_t *number)
+{
+    struct psd_request r = { .shard = sh, .in = in, .out = out, .again = again };
+    struct ps_route    from = in->route;
+    ps_status st = ps_wire_decode(sh->decoder, in->head->data, in->head->len, &r.h);
+
+    if (st) {
+        sh->counters.bad_messages++;
+        /* Another version was read far enough to be answered. */
+        if (st == PS_ERR_PROTOCOL)
+            psd_shard_refuse(sh, &from, r.h.request, st, out);
+        ps_parcel_drop(in);
+        return false;
+    }
+    st = run(&r);
+    if (st) {
+        if (r.job)
+            r.job->stats.refused++;
+        psd_shard_refuse(sh, &from, r.h.request, st, out);
+    }
+    ps_parcel_drop(in);
+    *number = r.h.job;
+    return true;
+}
+
+static void look_at_waiting(struct psd_shard *sh, struct psd_job *job,
+                            struct ps_outbox *out)
+{
+    struct psd_waiting *list = job->waiting;
+    size_t              n = job->n_waiting;
+    uint32_t            number;
+
+    /* What still has to wait parks itself again, in the same order. */
+    job->waiting = NULL;
+    job->n_waiting = job->waiting_room = 0;
+    for (size_t i = 0; i < n; i++)
+        handle_one(sh, &list[i].parcel, true, out, &number);
+    free(list);
+}
+
+/* The gate of this job may have moved: close what can be closed, and look again at
+ * what waits. */
+static void settle(struct psd_shard *sh, struct psd_job *job, struct ps_outbox *out)
+{
+    do {
+        while (psd_gate_may_close(job->gate))
+            if (psd_apply_close(job, sh->options.backend))
+                break; /* no memory: the iteration stays open until the next message */
+        if (job->version == job->looked_version &&
+            job->membership_epoch == job->looked_epoch)
+            return;
+        job->looked_version = job->version;
+        job->looked_epoch = job->membership_epoch;
+        look_at_waiting(sh, job, out);
+    } while (psd_gate_may_close(job->gate) || job->version != job->looked_version);
+}
+
+void psd_shard_handle(struct psd_shard *sh, uint64_t now_ns, struct ps_parcel *in,
+                      struct ps_outbox *out)
+{
+    uint32_t        number;
+    struct psd_job *job;
+
+    (void)now_ns; /* nothing a shard decides depends on the time yet */
+    if (!handle_one(sh, in, false, out, &number))
+        return;
+    job = psd_shard_job(sh, number);
+    if (job)
+        settle(sh, job, out);
+}
+
+static void close_job(const struct psd_job *job, const char *why, struct ps_outbox *out)
+{
+    for (size_t i = 0; i < job->n_waiting; i++)
+        tell(&job->waiting[i].parcel.route, PS_MSG_ERROR, job->waiting[i].request,
+             PS_ERR_CLOSING, why, out);
+    for (uint32_t r = 0; r < job->spec.workers; r++)
+        if (job->seats[r].heard && job->seats[r].state == PS_MEMBER_ACTIVE)
+            tell(&job->seats[r].route, PS_MSG_NOTICE, 0, PS_ERR_CLOSING, why, out);
+}
+
+void psd_shard_close(struct psd_shard *sh, const char *why, struct ps_outbox *out)
+{
+    for (size_t i = 0; i < sh->n_jobs; i++)
+        close_job(sh->jobs[i], why, out);
+}
