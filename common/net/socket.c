@@ -44,6 +44,13 @@ static const struct setting dealer[] = {
     { ZMQ_RECONNECT_IVL, 100 }, { ZMQ_RECONNECT_IVL_MAX, 2000 },
 };
 
+/*
+ * Nobody answers for this domain, so it admits everybody, except peers of ZMTP 1 and 2.
+ * Random bytes pass for ZMTP 1, and 4.3.4 aborts the process when a socket is closed
+ * just as such a peer shakes hands (zmtp_engine.cpp, process_routing_id_msg).
+ */
+static const char zap_domain[] = "psd";
+
 static int set_all(void *socket, const struct setting *s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -57,7 +64,8 @@ static int set_options(void *socket, int type, const char *endpoint)
     int64_t most = PS_FRAME_BYTES; /* a longer frame ends the connection at its head */
     int     ipv6 = strchr(endpoint, '[') != NULL;
 
-    if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof(most)) ||
+    if (zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, zap_domain, strlen(zap_domain)) ||
+        zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof(most)) ||
         zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof(ipv6)) ||
         set_all(socket, both, sizeof(both) / sizeof(both[0])))
         return -1;
