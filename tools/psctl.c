@@ -1,0 +1,360 @@
+/*
+ * psctl.c - what is a running psd doing?  See psctl(1).
+ *
+ * Every command reads the same status from the coordinator and shows one part of it,
+ * as a table for people or as JSON for programs.
+ */
+#include "tools/ask.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+struct options {
+    const char *coordinator;
+    const char *token;
+    int         timeout_ms;
+    bool        json;
+};
+
+/* ---- tables -------------------------------------------------------------------- */
+
+/* A column: its title, the key it shows, and how. */
+struct column {
+    const char *title;
+    const char *key;
+    char        as; /* s text, n number, b bytes, t seconds */
+};
+
+#define COLUMNS_MAX 12u
+#define CELL_BYTES 128u
+
+static void format_bytes(double bytes, char *cell)
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+    size_t                   u = 0;
+
+    for (; bytes >= 1024 && u + 1 < sizeof(units) / sizeof(units[0]); u++)
+        bytes /= 1024;
+    snprintf(cell, CELL_BYTES, u ? "%.1f %s" : "%.0f %s", bytes, units[u]);
+}
+
+static void format_cell(const json_t *row, const struct column *c, char *cell)
+{
+    const json_t *v = json_object_get(row, c->key);
+
+    if (!v || json_is_null(v))
+        snprintf(cell, CELL_BYTES, "-");
+    else if (json_is_string(v))
+        snprintf(cell, CELL_BYTES, "%s", json_string_value(v));
+    else if (c->as == 'b')
+        format_bytes(json_number_value(v), cell);
+    else if (c->as == 't')
+        snprintf(cell, CELL_BYTES, "%.0f s", json_number_value(v));
+    else
+        snprintf(cell, CELL_BYTES, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+}
+
+static void print_row(char cells[][CELL_BYTES], const struct column *columns, size_t n,
+                      const int *widths)
+{
+    for (size_t c = 0; c < n; c++)
+        if (columns[c].as == 's')
+            printf(c + 1 < n ? "%-*s  " : "%.*s", c + 1 < n ? widths[c] : 127,
+                   cells[c]);
+        else
+            printf(c + 1 < n ? "%*s  " : "%*s", widths[c], cells[c]);
+    putchar('\n');
+}
+
+/* Rows of a JSON array under right-sized columns. */
+static void print_table(const json_t *rows, const struct column *columns, size_t n)
+{
+    char          cells[COLUMNS_MAX][CELL_BYTES];
+    int           widths[COLUMNS_MAX];
+    size_t        i;
+    const json_t *row;
+
+    for (size_t c = 0; c < n; c++) {
+        widths[c] = (int)strlen(columns[c].title);
+        json_array_foreach(rows, i, row)
+        {
+            format_cell(row, &columns[c], cells[0]);
+            if ((int)strlen(cells[0]) > widths[c])
+                widths[c] = (int)strlen(cells[0]);
+        }
+    }
+    for (size_t c = 0; c < n; c++)
+        snprintf(cells[c], CELL_BYTES, "%s", columns[c].title);
+    print_row(cells, columns, n, widths);
+    json_array_foreach(rows, i, row)
+    {
+        for (size_t c = 0; c < n; c++)
+            format_cell(row, &columns[c], cells[c]);
+        print_row(cells, columns, n, widths);
+    }
+}
+
+/* ---- commands ------------------------------------------------------------------ */
+
+static const struct column job_columns[] = {
+    { "JOB", "job", 's' },
+    { "STATE", "state", 's' },
+    { "STRATEGY", "strategy", 's' },
+    { "WORKERS", "workers", 'n' },
+    { "ACTIVE", "active", 'n' },
+    { "CLOCK", "clock", 'n' },
+    { "PARAMETERS", "elements", 'n' },
+    { "SAMPLES", "samples", 'n' },
+    { "PUSHED", "bytes_pushed", 'b' },
+    { "PULLED", "bytes_pulled", 'b' },
+    { "AGE", "age_seconds", 't' },
+};
+
+static const struct column worker_columns[] = {
+    { "JOB", "job", 's' },
+    { "RANK", "rank", 'n' },
+    { "STATE", "state", 's' },
+    { "HOST", "host", 's' },
+    { "PID", "pid", 'n' },
+    { "CLOCK", "clock", 'n' },
+    { "SILENT", "silent_seconds", 't' },
+    { "SAMPLES", "samples", 'n' },
+    { "PUSHED", "bytes_pushed", 'b' },
+    { "PULLED", "bytes_pulled", 'b' },
+    { "RETRIES", "retries", 'n' },
+};
+
+static const struct column shard_columns[] = {
+    { "SHARD", "shard", 'n' },
+    { "STATE", "state", 's' },
+    { "JOBS", "jobs", 'n' },
+    { "PARAMETERS", "parameter_bytes", 'b' },
+    { "STATE BYTES", "state_bytes", 'b' },
+    { "ROWS", "rows", 'n' },
+    { "PUSHES", "pushes", 'n' },
+    { "PULLS", "pulls", 'n' },
+    { "WAITING", "waiting", 'n' },
+    { "REFUSED", "refused", 'n' },
+    { "BAD", "bad_messages", 'n' },
+    { "ENDPOINT", "endpoint", 's' },
+};
+
+#define TABLE(rows, columns)                                                           \
+    print_table(rows, columns, sizeof(columns) / sizeof(*(columns)))
+
+/* The members of all jobs in one array, each with its job's name. */
+static json_t *all_workers(const json_t *status)
+{
+    json_t       *list = json_array();
+    size_t        i, k;
+    const json_t *job;
+    json_t       *member;
+
+    json_array_foreach(json_object_get(status, "jobs"), i, job)
+    {
+        json_array_foreach(json_object_get(job, "members"), k, member)
+        {
+            json_t *copy = json_copy(member);
+
+            json_object_set(copy, "job", json_object_get(job, "job"));
+            json_array_append_new(list, copy);
+        }
+    }
+    return list;
+}
+
+static void show_status(const json_t *status)
+{
+    printf("psd at %s, up %.0f s: %zu processes, %zu shards, %zu jobs\n",
+           json_string_value(json_object_get(status, "endpoint")),
+           json_number_value(json_object_get(status, "uptime_seconds")),
+           json_array_size(json_object_get(status, "servers")),
+           json_array_size(json_object_get(status, "shards")),
+           json_array_size(json_object_get(status, "jobs")));
+    if (json_array_size(json_object_get(status, "jobs")) > 0) {
+        putchar('\n');
+        TABLE(json_object_get(status, "jobs"), job_columns);
+    }
+}
+
+static void show_jobs(const json_t *status)
+{
+    TABLE(json_object_get(status, "jobs"), job_columns);
+}
+
+static void show_workers(const json_t *status)
+{
+    json_t *workers = all_workers(status);
+
+    TABLE(workers, worker_columns);
+    json_decref(workers);
+}
+
+static void show_shards(const json_t *status)
+{
+    TABLE(json_object_get(status, "shards"), shard_columns);
+}
+
+/* The part of the status that a command shows, as JSON; the caller decrefs. */
+static json_t *part_status(const json_t *status)
+{
+    return json_deep_copy(status);
+}
+
+static json_t *wrap(const char *key, json_t *list)
+{
+    return json_pack("{s:i, s:o}", "schema_version", 1, key, list);
+}
+
+static json_t *part_jobs(const json_t *status)
+{
+    return wrap("jobs", json_deep_copy(json_object_get(status, "jobs")));
+}
+
+static json_t *part_workers(const json_t *status)
+{
+    return wrap("workers", all_workers(status));
+}
+
+static json_t *part_shards(const json_t *status)
+{
+    return wrap("shards", json_deep_copy(json_object_get(status, "shards")));
+}
+
+static const struct command {
+    const char *name;
+    void (*show)(const json_t *status);
+    json_t *(*part)(const json_t *status);
+} commands[] = {
+    { "status", show_status, part_status },
+    { "jobs", show_jobs, part_jobs },
+    { "workers", show_workers, part_workers },
+    { "shards", show_shards, part_shards },
+};
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* ---- main ---------------------------------------------------------------------- */
+
+static void usage(FILE *to)
+{
+    fputs("usage: psctl [OPTION]... COMMAND\n"
+          "\n"
+          "  status    the cluster in a few lines\n"
+          "  jobs      its jobs\n"
+          "  workers   the workers of all jobs\n"
+          "  shards    its shards, what they hold and what they refused\n"
+          "\n"
+          "  -c, --coordinator=ENDPOINT  where psd listens\n"
+          "                              [$PSW_COORDINATOR or tcp://127.0.0.1:5570]\n"
+          "      --token=TOKEN           of the cluster [$PSW_TOKEN]\n"
+          "      --timeout=SECONDS       how long to wait for an answer [5]\n"
+          "  -j, --json                  one JSON object instead of a table\n"
+          "  -h, --help\n"
+          "  -V, --version\n",
+          to);
+}
+
+static int wrong(const char *fmt, const char *what)
+{
+    fputs("psctl: ", stderr);
+    fprintf(stderr, fmt, what);
+    fputs("; psctl --help tells the usage\n", stderr);
+    return EX_USAGE;
+}
+
+static bool read_timeout(const char *text, int *ms)
+{
+    char  *end;
+    double seconds = strtod(text, &end);
+
+    if (end == text || *end || !(seconds > 0 && seconds <= 3600))
+        return false;
+    *ms = (int)(seconds * 1000);
+    return true;
+}
+
+static int run(const struct command *command, const struct options *o)
+{
+    struct asker *asker = NULL;
+    json_t       *status = NULL;
+    ps_status     st = asker_open(&asker, o->coordinator, o->token);
+
+    if (!st)
+        st = asker_status(asker, o->timeout_ms, &status);
+    asker_close(&asker);
+    if (st) {
+        fprintf(stderr, "psctl: %s\n", ps_log_last_error());
+        return ps_status_exit_code(st);
+    }
+    if (o->json) {
+        json_t *part = command->part(status);
+
+        json_dumpf(part, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(part);
+    } else {
+        command->show(status);
+    }
+    json_decref(status);
+    return fflush(stdout) == 0 ? 0 : EX_IOERR;
+}
+
+static const char *environment(const char *name, const char *otherwise)
+{
+    const char *value = getenv(name);
+
+    return value && *value ? value : otherwise;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        { "coordinator", required_argument, NULL, 'c' },
+        { "token", required_argument, NULL, 't' },
+        { "timeout", required_argument, NULL, 'T' },
+        { "json", no_argument, NULL, 'j' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
+        { NULL, 0, NULL, 0 },
+    };
+    struct options o = {
+        .coordinator = environment("PSW_COORDINATOR", "tcp://127.0.0.1:5570"),
+        .token = environment("PSW_TOKEN", ""),
+        .timeout_ms = 5000,
+    };
+    const struct command *command;
+    int                   opt;
+
+    while ((opt = getopt_long(argc, argv, "c:jhV", long_options, NULL)) != -1)
+        switch (opt) {
+        case 'c': o.coordinator = optarg; break;
+        case 't': o.token = optarg; break;
+        case 'T':
+            if (!read_timeout(optarg, &o.timeout_ms))
+                return wrong("--timeout=%s: expected seconds, above 0 and up to 3600",
+                             optarg);
+            break;
+        case 'j': o.json = true; break;
+        case 'h': usage(stdout); return 0;
+        case 'V': puts("psctl " PACKAGE_VERSION); return 0;
+        default: fputs("psctl --help tells the usage\n", stderr); return EX_USAGE;
+        }
+    if (optind == argc)
+        return wrong("%s", "no command");
+    command = find_command(argv[optind]);
+    if (!command)
+        return wrong("%s: no such command", argv[optind]);
+    if (optind + 1 < argc)
+        return wrong("%s: too many arguments", argv[optind + 1]);
+    return run(command, &o);
+}
