@@ -67,12 +67,12 @@ struct ps_optimiser_spec {
 
 struct ps_job_spec {
     char     name[PS_NAME_BYTES];
-    uint32_t workers;    /* ranks 0 .. workers-1 */
-    uint32_t strategy;   /* enum ps_strategy */
-    uint32_t aggregate;  /* enum ps_aggregate */
-    uint32_t on_loss;    /* enum ps_on_loss */
-    uint32_t nonfinite;  /* enum ps_nonfinite */
-    uint64_t seed;       /* of initialisers, sample order, random streams */
+    uint32_t workers;          /* ranks 0 .. workers-1 */
+    uint32_t strategy;         /* enum ps_strategy */
+    uint32_t aggregate;        /* enum ps_aggregate */
+    uint32_t on_loss;          /* enum ps_on_loss */
+    uint32_t nonfinite;        /* enum ps_nonfinite */
+    uint64_t seed;             /* of initialisers, sample order, random streams */
     uint64_t clocks_per_epoch; /* 0: unknown, schedules in epochs are refused */
 
     struct ps_optimiser_spec optimiser;
@@ -91,8 +91,24 @@ struct ps_matrix_spec {
 };
 
 /* bsp, mean, shrink, refuse, sgd with lr 0.01, one worker; the name is empty. */
-struct ps_job_spec       ps_job_spec_default(void);
+struct ps_job_spec ps_job_spec_default(void);
+
+/*
+ * lr 0.01 (0.001 for rmsprop, adam and adamw), momentum 0.9, beta1 0.9, beta2 0.999,
+ * rho 0.9, epsilon 1e-8 (1e-10 for adagrad), no weight decay (0.01 for adamw),
+ * ftrl_beta 1, no l1 or l2; a constant rate.
+ */
 struct ps_optimiser_spec ps_optimiser_spec_default(uint32_t kind);
+
+/*
+ * Is this a name for a job or a matrix?  1 to PS_NAME_BYTES - 1 printable ASCII
+ * characters, no blank and no '/', not starting with '.' or '-': it can be a file's
+ * name, a part of a URL and a word of a command.  `what` starts the sentence ("job",
+ * "matrix").  A metric's name may hold blanks and slashes ("train/loss") and start
+ * with anything.  PS_ERR_BAD_ARG.
+ */
+ps_status ps_name_check(const char *what, const char *name) PS_CHECKED;
+ps_status ps_metric_name_check(const char *name) PS_CHECKED;
 
 /*
  * Is every field in its range?  The sentence names the field and what was
@@ -112,13 +128,15 @@ ps_status ps_job_spec_same(const struct ps_job_spec *mine,
 ps_status ps_matrix_spec_same(const struct ps_matrix_spec *mine,
                               const struct ps_matrix_spec *jobs) PS_CHECKED;
 
-/* The words of configuration files and reports; NULL / 0 when there is none. */
+/* The words of configuration files and reports; NULL when there is none. */
 const char *ps_optimiser_name(uint32_t kind);
 const char *ps_strategy_name(uint32_t kind);
 const char *ps_dtype_name(uint32_t dtype);
 
 /* Bytes of one element; 0 for an unknown type. */
 size_t ps_dtype_bytes(uint32_t dtype);
+
+#define PS_ELEMENTS_MAX (UINT64_C(1) << 40) /* of a dense matrix, of a sparse row */
 
 /* Elements of a dense matrix. */
 static inline uint64_t ps_matrix_elements(const struct ps_matrix_spec *m)

@@ -193,13 +193,20 @@ void      ps_decoder_free(struct ps_decoder **d);
 
 /*
  * Bytes to header.  PS_ERR_BAD_MESSAGE (damaged, a field out of its range, more
- * than PS_HEADER_BYTES), PS_ERR_PROTOCOL (another version; h->kind and h->request
- * are set so that it can be answered).  The bytes may be anything.
+ * than PS_HEADER_BYTES), PS_ERR_PROTOCOL (another version).  After a failure h holds
+ * nothing but kind and request, as far as they could be read, so that it can be
+ * answered.  The bytes may be anything.
  */
 ps_status ps_wire_decode(struct ps_decoder *d, const void *bytes, size_t n_bytes,
                          struct ps_header *h) PS_CHECKED;
 
-/* Header to a new buffer.  PS_ERR_LIMIT when it would not fit PS_HEADER_BYTES. */
+/* Times that the decoder asked for memory; stands still on the warm path. */
+uint64_t ps_decoder_grown(const struct ps_decoder *d);
+
+/*
+ * Header to a new buffer.  PS_ERR_LIMIT when it would not fit PS_HEADER_BYTES.  NULL
+ * texts are empty; a sentence that is too long is cut.
+ */
 ps_status ps_wire_encode(const struct ps_header *h, struct ps_buf **out) PS_CHECKED;
 
 /*
