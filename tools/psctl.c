@@ -264,11 +264,9 @@ static void usage(FILE *to)
           to);
 }
 
-static int wrong(const char *fmt, const char *what)
+static int wrong(const char *what, const char *why)
 {
-    fputs("psctl: ", stderr);
-    fprintf(stderr, fmt, what);
-    fputs("; psctl --help tells the usage\n", stderr);
+    fprintf(stderr, "psctl: %s: %s; psctl --help tells the usage\n", what, why);
     return EX_USAGE;
 }
 
@@ -341,8 +339,8 @@ int main(int argc, char **argv)
         case 't': o.token = optarg; break;
         case 'T':
             if (!read_timeout(optarg, &o.timeout_ms))
-                return wrong("--timeout=%s: expected seconds, above 0 and up to 3600",
-                             optarg);
+                return wrong(optarg,
+                             "not a timeout, expected seconds above 0 and up to 3600");
             break;
         case 'j': o.json = true; break;
         case 'h': usage(stdout); return 0;
@@ -350,11 +348,11 @@ int main(int argc, char **argv)
         default: fputs("psctl --help tells the usage\n", stderr); return EX_USAGE;
         }
     if (optind == argc)
-        return wrong("%s", "no command");
+        return wrong("no command", "expected status, jobs, workers or shards");
     command = find_command(argv[optind]);
     if (!command)
-        return wrong("%s: no such command", argv[optind]);
+        return wrong(argv[optind], "no such command");
     if (optind + 1 < argc)
-        return wrong("%s: too many arguments", argv[optind + 1]);
+        return wrong(argv[optind + 1], "too many arguments");
     return run(command, &o);
 }
