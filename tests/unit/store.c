@@ -4,7 +4,9 @@
 #include "tests/unit/suite.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define SEED 20240229u
 
@@ -412,14 +414,19 @@ END_TEST
 
 #ifdef MEMORY_MAY_END
 
-/* From here on the system gives this process nothing. */
-static struct rlimit memory_ends(void)
+/* From here on the system gives this process no more than `spare` bytes. */
+static struct rlimit memory_ends(size_t spare)
 {
+    FILE         *f = fopen("/proc/self/statm", "r");
     struct rlimit was, now;
+    size_t        pages;
 
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fscanf(f, "%zu", &pages), 1);
+    fclose(f);
     ck_assert_int_eq(getrlimit(RLIMIT_AS, &was), 0);
     now = was;
-    now.rlim_cur = 1 << 20;
+    now.rlim_cur = pages * (size_t)sysconf(_SC_PAGESIZE) + spare;
     ck_assert_int_eq(setrlimit(RLIMIT_AS, &now), 0);
     return was;
 }
@@ -429,44 +436,66 @@ static void memory_is_back(struct rlimit was)
     ck_assert_int_eq(setrlimit(RLIMIT_AS, &was), 0);
 }
 
-START_TEST(without_memory_the_store_stays_as_it_is)
+/* Three blocks are to be copied; the memory ends before the first, the second or the
+ * third. */
+START_TEST(a_chunk_becomes_writable_as_a_whole_or_not_at_all)
 {
-    struct ps_matrix_spec big = dense(PS_F32, 16, 1 << 20), rows = sparse(COLS);
+    struct ps_matrix_spec spec = dense(PS_F32, 1, PS_CHUNK_BYTES / sizeof(float));
+    struct psd_matrix    *m = add(&spec, 2);
+    struct psd_chunk     *c = psd_store_chunk(m, 0), was = *c;
+    ps_status             st = PS_ERR_NO_MEMORY;
+    int                   failures = 0;
+
+    ps_buf_share(c->value);
+    ps_buf_share(c->state[0]);
+    ps_buf_share(c->state[1]);
+    for (size_t spare = 0; st; spare += 512 << 10) {
+        struct rlimit limit = memory_ends(spare);
+
+        st = psd_store_write(m, c);
+        memory_is_back(limit);
+        if (st) {
+            ck_assert_int_eq(st, PS_ERR_NO_MEMORY);
+            ck_assert_mem_eq(c, &was, sizeof(was));
+            failures++;
+        }
+    }
+    ck_assert_int_gt(failures, 0);
+    ck_assert_ptr_ne(c->value, was.value);
+    ck_assert_ptr_ne(c->state[0], was.state[0]);
+    ck_assert_ptr_ne(c->state[1], was.state[1]);
+    ps_buf_drop(&was.value);
+    ps_buf_drop(&was.state[0]);
+    ps_buf_drop(&was.state[1]);
+}
+END_TEST
+
+START_TEST(without_memory_nothing_is_created)
+{
+    struct ps_matrix_spec big = dense(PS_F32, 16, 1 << 20), rows = sparse(1 << 24);
     struct ps_place       place = place_on(&big, 1);
     struct psd_matrix    *m;
-    struct psd_chunk     *c, was;
-    struct ps_buf        *reader;
     void                 *value, *state[2];
     uint64_t              bytes, state_bytes, n_rows;
-    ps_status             added, written, created;
+    ps_status             added, created;
     struct rlimit         limit;
 
+    rows.init = PS_INIT_ZERO;
+    m = add(&rows, 2);
+    big.number = 2;
     big.init = PS_INIT_ZERO;
-    m = add(&big, 1);
-    c = psd_store_chunk(m, 0);
-    reader = ps_buf_share(c->state[0]);
-    was = *c;
-    rows.number = 2;
-    add(&rows, 2);
-    big.number = 3;
 
-    limit = memory_ends();
+    limit = memory_ends(256 << 10);
     added = psd_store_add(store, &big, &place, 1);
-    written = psd_store_write(m, c);
-    created = psd_store_row(store, psd_store_find(store, 2), 7, &value, state);
+    created = psd_store_row(store, m, 7, &value, state);
     memory_is_back(limit);
 
     ck_assert_int_eq(added, PS_ERR_NO_MEMORY);
-    ck_assert_int_eq(written, PS_ERR_NO_MEMORY);
     ck_assert_int_eq(created, PS_ERR_NO_MEMORY);
-    ck_assert_ptr_null(psd_store_find(store, 3));
-    ck_assert_ptr_eq(c->value, was.value);
-    ck_assert_ptr_eq(c->state[0], was.state[0]);
+    ck_assert_ptr_null(psd_store_find(store, 2));
     psd_store_account(store, &bytes, &state_bytes, &n_rows);
-    ck_assert_uint_eq(n_rows, 0);
-    ck_assert_ok(psd_store_write(m, c));
-    ck_assert_ok(psd_store_row(store, psd_store_find(store, 2), 7, &value, state));
-    ps_buf_drop(&reader);
+    ck_assert_uint_eq(bytes + state_bytes + n_rows, 0);
+    ck_assert_ok(psd_store_row(store, m, 7, &value, state));
 }
 END_TEST
 #endif
@@ -505,7 +534,8 @@ static Suite *store_suite(void)
     tcase_add_checked_fixture(limits, one_shard, close_store);
     tcase_add_test(limits, a_matrix_larger_than_the_host_leaves_no_trace);
 #ifdef MEMORY_MAY_END
-    tcase_add_test(limits, without_memory_the_store_stays_as_it_is);
+    tcase_add_test(limits, a_chunk_becomes_writable_as_a_whole_or_not_at_all);
+    tcase_add_test(limits, without_memory_nothing_is_created);
 #endif
     suite_add_tcase(s, limits);
     return s;
