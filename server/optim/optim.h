@@ -44,7 +44,7 @@ bool psd_optim_is_exact(uint32_t kind);
  * May this matrix live in this job?  i64 asks for add or assign; PS_ERR_BAD_ARG and a
  * sentence otherwise.
  */
-ps_status psd_optim_check(const struct ps_job_spec   *job,
+ps_status psd_optim_check(const struct ps_job_spec    *job,
                           const struct ps_matrix_spec *matrix) PS_CHECKED;
 
 /* The optimiser of a matrix: its own or the job's. */

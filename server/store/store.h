@@ -45,7 +45,8 @@ struct psd_matrix {
 
 struct psd_store;
 
-ps_status psd_store_new(struct psd_store **out, uint32_t shard, uint64_t seed) PS_CHECKED;
+ps_status psd_store_new(struct psd_store **out, uint32_t shard,
+                        uint64_t seed) PS_CHECKED;
 void      psd_store_free(struct psd_store **store);
 
 /*
