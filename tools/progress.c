@@ -1,0 +1,108 @@
+/* progress.c - see progress.h. */
+#include "tools/progress.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define PLAIN_SECONDS 10.0
+#define BAR_CELLS 24u
+
+void progress_start(struct progress *p, bool quiet)
+{
+    *p = (struct progress){ .quiet = quiet, .terminal = isatty(STDERR_FILENO) == 1 };
+}
+
+/* Samples per second since about a second ago. */
+static void measure(struct progress *p, const struct record *r, double seconds)
+{
+    double passed = seconds - p->rate_time;
+
+    if (passed < 1)
+        return;
+    p->rate = (double)(r->traffic.samples - p->rate_samples) / passed;
+    p->rate_samples = r->traffic.samples;
+    p->rate_time = seconds;
+}
+
+static void describe(const struct progress *p, const struct record *r, char *line,
+                     size_t bytes)
+{
+    char loss[32] = "", accuracy[32] = "";
+
+    if (isfinite(r->loss))
+        snprintf(loss, sizeof(loss), ", loss %.4f", r->loss);
+    if (isfinite(record_accuracy(r)))
+        snprintf(accuracy, sizeof(accuracy), ", accuracy %.4f", record_accuracy(r));
+    snprintf(line, bytes, "%s%s, %.0f samples/s", loss, accuracy, p->rate);
+}
+
+static unsigned terminal_columns(void)
+{
+    struct winsize size;
+
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col
+                                                                       : 80;
+}
+
+static void draw(struct progress *p, const struct record *r, uint32_t epochs,
+                 uint64_t total, double done, double seconds)
+{
+    char     bar[BAR_CELLS + 1], rest[160], line[400];
+    unsigned filled = (unsigned)(done * BAR_CELLS);
+    double   left = done > 0 ? seconds / done * (1 - done) : 0;
+
+    memset(bar, '-', BAR_CELLS);
+    memset(bar, '#', filled < BAR_CELLS ? filled : BAR_CELLS);
+    bar[BAR_CELLS] = '\0';
+    describe(p, r, rest, sizeof(rest));
+    snprintf(line, sizeof(line),
+             "[%s] %3.0f %%  epoch %.0f/%u, iteration %ju/%ju%s, "
+             "%.0f s left",
+             bar, 100 * done, fmin(floor(done * epochs) + 1, epochs), epochs,
+             (uintmax_t)r->clock, (uintmax_t)total, rest, left);
+    fprintf(stderr, "\r%.*s\033[K", (int)terminal_columns() - 1, line);
+    fflush(stderr);
+    p->drawn = true;
+}
+
+static void tell_tests(struct progress *p, const struct record *r)
+{
+    /* The last test may still be growing while workers report their shares. */
+    for (; p->tests_told + 1 < r->n_tests; p->tests_told++) {
+        const struct record_test *t = &r->tests[p->tests_told];
+
+        fprintf(stderr, "epoch %zu: test accuracy %.4f\n", p->tests_told + 1,
+                t->total > 0 ? t->correct / t->total : NAN);
+    }
+}
+
+void progress_show(struct progress *p, const struct record *r, uint32_t epochs,
+                   uint64_t total_clocks, double seconds)
+{
+    double done = total_clocks ? fmin((double)r->clock / (double)total_clocks, 1) : 0;
+    char   rest[160];
+
+    measure(p, r, seconds);
+    if (p->quiet)
+        return;
+    if (p->terminal) {
+        draw(p, r, epochs, total_clocks, done, seconds);
+        return;
+    }
+    tell_tests(p, r);
+    if (seconds - p->last_plain < PLAIN_SECONDS)
+        return;
+    p->last_plain = seconds;
+    describe(p, r, rest, sizeof(rest));
+    fprintf(stderr, "%.0f s: %.0f %%, iteration %ju%s\n", seconds, 100 * done,
+            (uintmax_t)r->clock, rest);
+}
+
+void progress_end(struct progress *p)
+{
+    if (p->drawn)
+        fputc('\n', stderr);
+    p->drawn = false;
+}

@@ -1,0 +1,230 @@
+/* record.c - see record.h. */
+#include "tools/record.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *path_in(const char *folder, const char *name)
+{
+    char *path;
+
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
+ps_status record_open(struct record *r, const char *folder, uint32_t n_ranks)
+{
+    char     *path = path_in(folder, "metrics.jsonl");
+    ps_status st = PS_OK;
+
+    *r = (struct record){ .loss = NAN, .n_ranks = n_ranks };
+    r->train_seconds = calloc(n_ranks, sizeof(*r->train_seconds));
+    if (!path || !r->train_seconds)
+        st = ps_fail(PS_ERR_NO_MEMORY, "no memory");
+    else if (!(r->metrics = fopen(path, "we")))
+        st = ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path);
+    free(path);
+    return st;
+}
+
+static struct record_test *test_at(struct record *r, uint64_t clock)
+{
+    struct record_test *grown;
+
+    for (size_t i = 0; i < r->n_tests; i++)
+        if (r->tests[i].clock == clock)
+            return &r->tests[i];
+    grown = realloc(r->tests, (r->n_tests + 1) * sizeof(*grown));
+    if (!grown)
+        return NULL;
+    r->tests = grown;
+    r->tests[r->n_tests] = (struct record_test){ .clock = clock };
+    return &r->tests[r->n_tests++];
+}
+
+static void take_epoch_loss(struct record *r, uint64_t clock, double value)
+{
+    if (clock != r->epoch_loss_clock) {
+        r->epoch_loss_clock = clock;
+        r->epoch_loss_sum = 0;
+        r->n_epoch_losses = 0;
+    }
+    r->epoch_loss_sum += value;
+    r->n_epoch_losses++;
+}
+
+static ps_status take_one(struct record *r, const struct ps_report_record *m)
+{
+    struct record_test *test = NULL;
+
+    if (strncmp(m->name, "test_", 5) == 0 && !(test = test_at(r, m->clock)))
+        return ps_fail(PS_ERR_NO_MEMORY, "no memory for a test result");
+    if (strcmp(m->name, "test_correct") == 0)
+        test->correct += m->value;
+    else if (strcmp(m->name, "test_total") == 0)
+        test->total += m->value;
+    else if (strcmp(m->name, "loss") == 0)
+        r->loss = m->value;
+    else if (strcmp(m->name, "epoch_loss") == 0)
+        take_epoch_loss(r, m->clock, m->value);
+    else if (strcmp(m->name, "epoch_seconds") == 0 && m->rank < r->n_ranks)
+        r->train_seconds[m->rank] += m->value;
+    return PS_OK;
+}
+
+static ps_status write_one(struct record *r, const struct ps_report_record *m)
+{
+    json_t *line = json_pack("{s:f, s:I, s:I, s:s}", "time", (double)m->time_us / 1e6,
+                             "rank", (json_int_t)m->rank, "clock", (json_int_t)m->clock,
+                             "metric", m->name);
+    int     failed;
+
+    if (!line)
+        return ps_fail(PS_ERR_NO_MEMORY, "no memory for a metric");
+    /* JSON has no word for NaN and infinity. */
+    json_object_set_new(line, "value",
+                        isfinite(m->value) ? json_real(m->value) : json_null());
+    failed =
+        json_dumpf(line, r->metrics, JSON_COMPACT) < 0 || putc('\n', r->metrics) == EOF;
+    json_decref(line);
+    return failed ? ps_fail(PS_ERR_SYSTEM, "cannot write metrics.jsonl: %m") : PS_OK;
+}
+
+ps_status record_take(struct record *r, const struct ps_header *h)
+{
+    ps_status st = PS_OK;
+
+    for (uint32_t i = 0; !st && i < h->n_reports; i++) {
+        if (h->reports[i].number <= r->last_report)
+            continue;
+        r->last_report = h->reports[i].number;
+        st = write_one(r, &h->reports[i]);
+        if (!st)
+            st = take_one(r, &h->reports[i]);
+    }
+    r->clock = h->clock;
+    if (h->traffic)
+        r->traffic = *h->traffic;
+    if (!st && fflush(r->metrics) != 0)
+        st = ps_fail(PS_ERR_SYSTEM, "cannot write metrics.jsonl: %m");
+    return st;
+}
+
+double record_accuracy(const struct record *r)
+{
+    const struct record_test *last = r->n_tests ? &r->tests[r->n_tests - 1] : NULL;
+
+    return last && last->total > 0 ? last->correct / last->total : NAN;
+}
+
+double record_final_loss(const struct record *r)
+{
+    return r->n_epoch_losses ? r->epoch_loss_sum / r->n_epoch_losses : r->loss;
+}
+
+double record_samples_per_second(const struct record *r, double otherwise)
+{
+    double slowest = 0;
+
+    for (uint32_t i = 0; i < r->n_ranks; i++)
+        if (r->train_seconds[i] > slowest)
+            slowest = r->train_seconds[i];
+    if (slowest == 0)
+        slowest = otherwise;
+    return slowest > 0 ? (double)r->traffic.samples / slowest : 0;
+}
+
+ps_status record_close(struct record *r)
+{
+    bool failed = r->metrics && fclose(r->metrics) != 0;
+
+    r->metrics = NULL;
+    free(r->tests);
+    free(r->train_seconds);
+    r->tests = NULL;
+    r->train_seconds = NULL;
+    return failed ? ps_fail(PS_ERR_SYSTEM, "cannot write metrics.jsonl: %m") : PS_OK;
+}
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return *text ? json_string(text) : json_null();
+}
+
+static json_t *accuracies(const struct record *r)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < r->n_tests; i++)
+        json_array_append_new(
+            list, number_or_null(r->tests[i].total > 0
+                                     ? r->tests[i].correct / r->tests[i].total
+                                     : NAN));
+    return list;
+}
+
+/* A counter of the job's status. */
+static json_int_t counter(const json_t *job, const char *key)
+{
+    return json_integer_value(json_object_get(job, key));
+}
+
+static json_t *summary_of(const struct summary *s)
+{
+    const struct ps_experiment *e = s->experiment;
+    const struct record        *r = s->record;
+    const struct ps_traffic    *t = &r->traffic;
+    json_t                     *o = json_pack(
+                            "{s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "schema_version", 1,
+                            "name", e->name, "strategy", ps_strategy_name(e->job.strategy), "workers",
+                            (json_int_t)e->workers, "servers", (json_int_t)e->server_processes, "shards",
+                            (json_int_t)e->server_shards, "epochs", (json_int_t)e->epochs, "samples",
+                            (json_int_t)t->samples, "wall_seconds", s->wall_seconds, "samples_per_second",
+                            record_samples_per_second(r, s->wall_seconds));
+
+    if (!o)
+        return NULL;
+    json_object_set_new(o, "final_loss", number_or_null(record_final_loss(r)));
+    json_object_set_new(o, "test_accuracy", number_or_null(record_accuracy(r)));
+    json_object_set_new(o, "test_accuracy_by_epoch", accuracies(r));
+    json_object_set_new(o, "bytes_pushed", json_integer((json_int_t)t->bytes_pushed));
+    json_object_set_new(o, "bytes_pulled", json_integer((json_int_t)t->bytes_pulled));
+    json_object_set_new(o, "bytes_pushed_raw",
+                        json_integer((json_int_t)t->bytes_pushed_raw));
+    json_object_set_new(o, "bytes_pulled_raw",
+                        json_integer((json_int_t)t->bytes_pulled_raw));
+    json_object_set_new(o, "pushes", json_integer((json_int_t)t->pushes));
+    json_object_set_new(o, "late_dropped", json_integer(counter(s->job, "late")));
+    json_object_set_new(
+        o, "staleness",
+        json_pack("{s:f, s:I}", "mean",
+                  json_number_value(json_object_get(s->job, "staleness_mean")), "max",
+                  counter(s->job, "staleness_max")));
+    json_object_set_new(o, "restarts", json_integer(0));
+    json_object_set_new(o, "model_hash", text_or_null(s->model_hash));
+    json_object_set_new(o, "failure", text_or_null(s->failure));
+    return o;
+}
+
+ps_status record_summary(const struct summary *s, const char *folder, json_t **out)
+{
+    char     *path = path_in(folder, "summary.json");
+    json_t   *o = summary_of(s);
+    ps_status st = PS_OK;
+
+    if (!path || !o)
+        st = ps_fail(PS_ERR_NO_MEMORY, "no memory for a summary");
+    else if (json_dump_file(o, path, JSON_INDENT(2)) != 0)
+        st = ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path);
+    free(path);
+    if (!st && out)
+        *out = o;
+    else
+        json_decref(o);
+    return st;
+}

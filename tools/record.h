@@ -1,0 +1,72 @@
+/*
+ * record.h - what is left of a run: metrics.jsonl while it goes, summary.json at its
+ * end.
+ *
+ * Both are described in psexp(1).  Test accuracy comes in shares: every worker tests
+ * its part of the test set and reports how many samples it tested and how many were
+ * right; the shares of one clock make one accuracy.
+ *
+ * Thread: one.
+ */
+#ifndef TOOLS_RECORD_H
+#define TOOLS_RECORD_H
+
+#include "common/config/config.h"
+#include "common/wire/wire.h"
+
+#include <jansson.h>
+
+/* The accuracy after one epoch. */
+struct record_test {
+    uint64_t clock;
+    double   correct, total;
+};
+
+struct record {
+    FILE *metrics;
+
+    uint64_t          last_report; /* number of the last one written */
+    uint64_t          clock;
+    struct ps_traffic traffic;
+
+    double              loss; /* the last reported; NAN before */
+    uint32_t            n_epoch_losses;
+    double              epoch_loss_sum; /* of the last epoch, over workers */
+    uint64_t            epoch_loss_clock;
+    size_t              n_tests;
+    struct record_test *tests;
+    uint32_t            n_ranks;
+    double             *train_seconds; /* [n_ranks]: time in iterations */
+};
+
+ps_status record_open(struct record *r, const char *folder,
+                      uint32_t n_ranks) PS_CHECKED;
+
+/* Takes the reports of a WATCH_OK. */
+ps_status record_take(struct record *r, const struct ps_header *h) PS_CHECKED;
+
+/* NAN while there is none. */
+double record_accuracy(const struct record *r);
+double record_final_loss(const struct record *r);
+
+/* Samples over the time that the slowest worker spent in iterations; `otherwise` is
+ * used when the workers do not report that time. */
+double record_samples_per_second(const struct record *r, double otherwise);
+
+ps_status record_close(struct record *r) PS_CHECKED;
+
+/* What a summary says besides the record. */
+struct summary {
+    const struct ps_experiment *experiment;
+    const struct record        *record;
+    const json_t               *job; /* the job's part of the status, or NULL */
+    double                      wall_seconds;
+    const char                 *model_hash; /* "" = none */
+    const char                 *failure;    /* "" = none */
+};
+
+/* Writes summary.json; *out (if not NULL) is the caller's to decref. */
+ps_status record_summary(const struct summary *s, const char *folder,
+                         json_t **out) PS_CHECKED;
+
+#endif

@@ -1,0 +1,676 @@
+/*
+ * run.c - see run.h.
+ *
+ *     load -> folder -> psd processes -> workers -> watch -> hash -> summary
+ *
+ * Whatever happens on the way, what was started is stopped and a summary is written
+ * that names the reason.
+ */
+#include "tools/run.h"
+
+#include "common/base/random.h"
+#include "common/config/config.h"
+#include "common/net/net.h"
+#include "tools/ask.h"
+#include "tools/blas.h"
+#include "tools/find.h"
+#include "tools/process.h"
+#include "tools/progress.h"
+#include "tools/record.h"
+
+#include <ps/worker.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#define START_SECONDS 30   /* for a psd to be ready */
+#define SILENCE_SECONDS 60 /* without an answer from a coordinator that runs */
+#define WATCH_MS 200
+#define GRACE_MS 5000 /* between SIGTERM and SIGKILL */
+#define EXIT_INTERRUPTED 130
+
+struct run {
+    const struct run_options *options;
+    struct ps_experiment     *experiment;
+    char                     *folder;
+    char                      token[33];
+    char                      coordinator[PS_ENDPOINT_BYTES];
+
+    size_t          n_servers, n_workers;
+    struct process *processes; /* servers, then workers */
+
+    struct asker   *asker;
+    struct record   record;
+    struct progress progress;
+    uint64_t        start_ns, workers_ns, end_ns;
+    uint64_t        total_clocks;
+    uint64_t        answered_ns; /* when the coordinator last answered */
+    json_t         *job;         /* its part of the last status */
+    char            model_hash[65];
+    char            failure[1024];
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+static double seconds_since(uint64_t then_ns)
+{
+    return (double)(ps_now_ns() - then_ns) / 1e9;
+}
+
+/* Notes why the run failed, once, and passes the status on. */
+static ps_status failed(struct run *r, ps_status st)
+{
+    if (st && !r->failure[0])
+        snprintf(r->failure, sizeof(r->failure), "%s", ps_log_last_error());
+    return st;
+}
+
+static ps_status check_interrupted(void)
+{
+    if (interrupted)
+        return ps_fail(PS_ERR_ABORTED, "interrupted by %s", strsignal(interrupted));
+    return PS_OK;
+}
+
+static struct process *servers(struct run *r)
+{
+    return r->processes;
+}
+
+static struct process *workers(struct run *r)
+{
+    return r->processes + r->n_servers;
+}
+
+/* ---- the folder ---------------------------------------------------------------- */
+
+/* FOLDER/STEM-NUMBER.SUFFIX */
+static char *numbered(const struct run *r, const char *stem, unsigned number,
+                      const char *suffix)
+{
+    char *path;
+
+    return asprintf(&path, "%s/%s-%u.%s", r->folder, stem, number, suffix) < 0 ? NULL
+                                                                               : path;
+}
+
+static char *settings_path(const struct run *r)
+{
+    char *path;
+
+    return asprintf(&path, "%s/run.yaml", r->folder) < 0 ? NULL : path;
+}
+
+static ps_status make_folders(char *path)
+{
+    for (char *s = path + 1; *s; s++) {
+        if (*s != '/')
+            continue;
+        *s = '\0';
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return ps_fail(PS_ERR_SYSTEM, "cannot make folder %s: %m", path);
+        *s = '/';
+    }
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return ps_fail(PS_ERR_SYSTEM, "cannot make folder %s: %m", path);
+    return PS_OK;
+}
+
+/* results/NAME-DATE-TIME, and a number where that exists. */
+static ps_status default_folder(struct run *r)
+{
+    time_t    now = time(NULL);
+    struct tm local;
+    char      stamp[32];
+    char      parent[] = "results";
+    ps_status st = make_folders(parent);
+
+    strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", localtime_r(&now, &local));
+    for (unsigned i = 1; !st; i++) {
+        char suffix[16] = "";
+
+        if (i > 1)
+            snprintf(suffix, sizeof(suffix), "-%u", i);
+        if (asprintf(&r->folder, "results/%s-%s%s", r->experiment->name, stamp,
+                     suffix) < 0) {
+            r->folder = NULL;
+            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+        }
+        if (mkdir(r->folder, 0777) == 0)
+            return PS_OK;
+        if (errno != EEXIST)
+            st = ps_fail(PS_ERR_SYSTEM, "cannot make folder %s: %m", r->folder);
+        free(r->folder);
+        r->folder = NULL;
+    }
+    return st;
+}
+
+static ps_status named_folder(struct run *r)
+{
+    char     *settings;
+    ps_status st;
+
+    r->folder = strdup(r->options->out);
+    if (!r->folder || !*r->folder)
+        return ps_fail(PS_ERR_BAD_ARG, "--out: no folder");
+    st = make_folders(r->folder);
+    settings = settings_path(r);
+    if (!st && settings && access(settings, F_OK) == 0)
+        st = ps_fail(PS_ERR_BAD_ARG, "%s holds a run already; name another folder",
+                     r->folder);
+    free(settings);
+    return st;
+}
+
+static ps_status write_settings(struct run *r)
+{
+    char     *path = settings_path(r);
+    FILE     *f = path ? fopen(path, "we") : NULL;
+    ps_status st;
+
+    if (!f) {
+        st = ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path ? path : "run.yaml");
+        free(path);
+        return st;
+    }
+    st = ps_experiment_print(r->experiment, f);
+    if (fclose(f) != 0 && !st)
+        st = ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path);
+    free(path);
+    return st;
+}
+
+static ps_status prepare_folder(struct run *r)
+{
+    ps_status st = r->options->out ? named_folder(r) : default_folder(r);
+
+    return st ? st : write_settings(r);
+}
+
+static ps_status prepare_processes(struct run *r)
+{
+    const struct ps_experiment *e = r->experiment;
+    size_t                      n = e->server_processes + e->workers;
+
+    if (e->server_shards < e->server_processes)
+        return ps_fail(
+            PS_ERR_CONFIG,
+            "servers: %u shards for %u processes, expected one each at least",
+            e->server_shards, e->server_processes);
+    if (!e->command)
+        return ps_fail(PS_ERR_CONFIG, "workers.command is missing: the program to run");
+    r->processes = calloc(n, sizeof(*r->processes));
+    if (!r->processes)
+        return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+    r->n_servers = e->server_processes;
+    r->n_workers = e->workers;
+    for (size_t i = 0; i < n; i++) {
+        bool     server = i < r->n_servers;
+        unsigned number = (unsigned)(server ? i : i - r->n_servers);
+
+        snprintf(r->processes[i].name, sizeof(r->processes[i].name), "%s %u",
+                 server ? "psd" : "worker", number);
+        r->processes[i].log = numbered(r, server ? "psd" : "worker", number, "log");
+        if (!r->processes[i].log)
+            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+    }
+    return PS_OK;
+}
+
+/* ---- psd ----------------------------------------------------------------------- */
+
+static ps_status make_token(struct run *r)
+{
+    uint8_t secret[16];
+
+    if (ps_random_secret(secret, sizeof(secret)) != 0)
+        return ps_fail(PS_ERR_SYSTEM, "no random bytes: %m");
+    for (size_t i = 0; i < sizeof(secret); i++)
+        snprintf(r->token + 2 * i, 3, "%02x", secret[i]);
+    return PS_OK;
+}
+
+/* Its share of the shards, and the first psd's address for the others. */
+static ps_status write_server_config(struct run *r, unsigned number, const char *path)
+{
+    const struct ps_experiment *e = r->experiment;
+    unsigned                    shards = e->server_shards / e->server_processes +
+                      (number < e->server_shards % e->server_processes);
+    FILE *f = fopen(path, "we");
+    bool  bad;
+
+    if (!f)
+        return ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path);
+    bad = fchmod(fileno(f), 0600) != 0; /* it holds the token */
+    bad |= fprintf(f, "shards: %u\ntoken: \"%s\"\n", shards, r->token) < 0;
+    if (number == 0)
+        bad |= fputs("listen: tcp://127.0.0.1:0\n", f) < 0;
+    else
+        bad |= fprintf(f, "coordinator: %s\nshard_listen: tcp://127.0.0.1:0\n",
+                       r->coordinator) < 0;
+    bad |= fclose(f) != 0;
+    return bad ? ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path) : PS_OK;
+}
+
+static ps_status start_server(struct run *r, unsigned number, const char *program)
+{
+    char *config = numbered(r, "psd", number, "yaml");
+    char *announce = numbered(r, "psd", number, "endpoint");
+    char *argv[] = {
+        (char *)program, "--config", config, "--announce", announce, NULL
+    };
+    char     *environment[] = { NULL };
+    ps_status st;
+
+    if (!config || !announce)
+        st = ps_fail(PS_ERR_NO_MEMORY, "no memory");
+    else
+        st = write_server_config(r, number, config);
+    if (!st)
+        st = process_start(&servers(r)[number], argv, environment);
+    free(config);
+    free(announce);
+    return st;
+}
+
+static ps_status sleep_ms(unsigned ms)
+{
+    struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+    nanosleep(&t, NULL); /* a signal may cut it short */
+    return check_interrupted();
+}
+
+static bool read_endpoint(const char *path, char *endpoint)
+{
+    FILE *f = fopen(path, "re");
+    bool  ok = f && fgets(endpoint, PS_ENDPOINT_BYTES, f);
+
+    if (f)
+        fclose(f);
+    if (ok)
+        endpoint[strcspn(endpoint, "\n")] = '\0';
+    return ok;
+}
+
+/* A psd or worker that ended when it should not have. */
+static ps_status ended_early(const struct process *p)
+{
+    char text[900];
+
+    process_describe_end(p, text, sizeof(text));
+    return ps_fail(PS_ERR_UNAVAILABLE, "%s", text);
+}
+
+static ps_status await_server(struct run *r, unsigned number)
+{
+    char     *announce = numbered(r, "psd", number, "endpoint");
+    uint64_t  start = ps_now_ns();
+    char      endpoint[PS_ENDPOINT_BYTES];
+    ps_status st = announce ? PS_OK : ps_fail(PS_ERR_NO_MEMORY, "no memory");
+
+    while (!st && !read_endpoint(announce, endpoint)) {
+        if (process_ended(&servers(r)[number]))
+            st = ended_early(&servers(r)[number]);
+        else if (seconds_since(start) > START_SECONDS)
+            st = ps_fail(PS_ERR_UNAVAILABLE, "psd %u is not ready after %d s; see %s",
+                         number, START_SECONDS, servers(r)[number].log);
+        else
+            st = sleep_ms(10);
+    }
+    if (!st && number == 0)
+        snprintf(r->coordinator, sizeof(r->coordinator), "%s", endpoint);
+    free(announce);
+    return st;
+}
+
+static ps_status start_servers(struct run *r)
+{
+    char     *program = NULL;
+    ps_status st = find_program("psd", &program);
+
+    if (!st)
+        st = make_token(r);
+    for (unsigned i = 0; !st && i < r->n_servers; i++) {
+        st = start_server(r, i, program);
+        if (!st)
+            st = await_server(r, i);
+    }
+    free(program);
+    return st ? st : asker_open(&r->asker, r->coordinator, r->token);
+}
+
+/* ---- workers ------------------------------------------------------------------- */
+
+/* The command's words, and --key value for each entry of `model`. */
+static ps_status worker_words(struct run *r, char ***words, size_t *n)
+{
+    const struct ps_experiment *e = r->experiment;
+    char                      **grown;
+    char                       *program = NULL;
+    ps_status                   st = process_split(e->command, words, n);
+
+    if (st)
+        return st;
+    st = find_program((*words)[0], &program);
+    if (st)
+        return st;
+    free((*words)[0]);
+    (*words)[0] = program;
+    grown = realloc(*words, (*n + 2 * e->n_model + 1) * sizeof(*grown));
+    if (!grown)
+        return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+    *words = grown;
+    for (size_t i = 0; i < e->n_model; i++) {
+        if (asprintf(&grown[*n], "--%s", e->model[i].key) < 0)
+            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+        (*n)++;
+        if (!(grown[*n] = strdup(e->model[i].value)))
+            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+        (*n)++;
+    }
+    grown[*n] = NULL;
+    return PS_OK;
+}
+
+static ps_status start_worker(struct run *r, unsigned rank, char **words)
+{
+    char *e[10] = { NULL };
+    bool  ok =
+        asprintf(&e[0], "PSW_COORDINATOR=%s", r->coordinator) >= 0 &&
+        asprintf(&e[1], "PSW_JOB=%s", r->experiment->name) >= 0 &&
+        asprintf(&e[2], "PSW_TOKEN=%s", r->token) >= 0 &&
+        asprintf(&e[3], "PSW_RANK=%u", rank) >= 0 &&
+        asprintf(&e[4], "PSW_WORLD_SIZE=%zu", r->n_workers) >= 0 &&
+        asprintf(&e[5], "PSW_TIMEOUT_MS=%.0f", r->experiment->timeout * 1e3) >= 0 &&
+        asprintf(&e[6], "PSW_CONFIG=%s/run.yaml", r->folder) >= 0;
+    const char *core = blas_core_type();
+    ps_status   st;
+
+    if (ok)
+        ok = asprintf(&e[7], "OPENBLAS_NUM_THREADS=1") >= 0 &&
+             (!core || asprintf(&e[8], "OPENBLAS_CORETYPE=%s", core) >= 0);
+    st = ok ? process_start(&workers(r)[rank], words, e)
+            : ps_fail(PS_ERR_NO_MEMORY, "no memory");
+    for (size_t i = 0; i < sizeof(e) / sizeof(e[0]); i++)
+        free(e[i]);
+    return st;
+}
+
+static ps_status start_workers(struct run *r)
+{
+    char    **words = NULL;
+    size_t    n = 0;
+    ps_status st = worker_words(r, &words, &n);
+
+    r->workers_ns = r->answered_ns = ps_now_ns();
+    for (unsigned rank = 0; !st && rank < r->n_workers; rank++)
+        st = start_worker(r, rank, words);
+    for (size_t i = 0; i < n; i++)
+        free(words[i]);
+    free(words);
+    return st;
+}
+
+/* ---- watching ------------------------------------------------------------------ */
+
+static ps_status check_processes(struct run *r, bool *all_done)
+{
+    *all_done = true;
+    for (size_t i = 0; i < r->n_servers; i++)
+        if (process_ended(&servers(r)[i]))
+            return ended_early(&servers(r)[i]);
+    for (size_t i = 0; i < r->n_workers; i++) {
+        if (!process_ended(&workers(r)[i]))
+            *all_done = false;
+        else if (!process_succeeded(&workers(r)[i]))
+            return ended_early(&workers(r)[i]);
+    }
+    return PS_OK;
+}
+
+/* Reads new reports until there are none left. */
+static ps_status watch(struct run *r)
+{
+    struct ps_header h;
+    ps_status        st;
+
+    do {
+        st =
+            asker_watch(r->asker, r->experiment->name, r->record.last_report, 2000, &h);
+        if (st == PS_ERR_UNKNOWN) { /* the first worker has not come yet */
+            r->answered_ns = ps_now_ns();
+            return PS_OK;
+        }
+        if (st == PS_ERR_UNAVAILABLE && seconds_since(r->answered_ns) < SILENCE_SECONDS)
+            return PS_OK;
+        if (st)
+            return st;
+        r->answered_ns = ps_now_ns();
+        if (h.job_spec)
+            r->total_clocks = h.job_spec->clocks_per_epoch * r->experiment->epochs;
+        st = record_take(&r->record, &h);
+    } while (!st && h.n_reports > 0);
+    return st;
+}
+
+static ps_status watch_until_done(struct run *r)
+{
+    bool      all_done = false;
+    ps_status st = PS_OK;
+
+    while (!st && !all_done) {
+        st = check_processes(r, &all_done);
+        if (!st)
+            st = watch(r);
+        if (st)
+            break;
+        progress_show(&r->progress, &r->record, r->experiment->epochs, r->total_clocks,
+                      seconds_since(r->workers_ns));
+        if (!all_done)
+            st = sleep_ms(WATCH_MS);
+    }
+    r->end_ns = ps_now_ns();
+    progress_end(&r->progress);
+    return st;
+}
+
+/* ---- the end ------------------------------------------------------------------- */
+
+static ps_status hash_model(struct run *r)
+{
+    ps_worker_options o = PS_WORKER_OPTIONS;
+    ps_worker        *w = NULL;
+    ps_status         st;
+
+    o.coordinator = r->coordinator;
+    o.job = r->experiment->name;
+    o.token = r->token;
+    o.observer = 1;
+    st = ps_worker_open(&w, &o);
+    if (!st)
+        st = ps_model_hash(w, r->model_hash);
+    if (st)
+        ps_log(PS_LOG_ERR, "%s", ps_why()); /* the library keeps sentences of its own */
+    if (ps_worker_close(&w) && !st)
+        ps_log(PS_LOG_WARN, "%s", ps_why());
+    return st;
+}
+
+static ps_status read_job(struct run *r)
+{
+    json_t   *status = NULL, *job;
+    size_t    i;
+    ps_status st = asker_status(r->asker, 5000, &status);
+
+    if (st)
+        return st;
+    json_array_foreach(json_object_get(status, "jobs"), i, job)
+    {
+        const char *name = json_string_value(json_object_get(job, "job"));
+
+        if (name && strcmp(name, r->experiment->name) == 0) {
+            json_decref(r->job);
+            r->job = json_incref(job);
+        }
+    }
+    json_decref(status);
+    return PS_OK;
+}
+
+static ps_status collect(struct run *r)
+{
+    ps_status st = watch(r); /* what the workers reported last */
+
+    if (!st)
+        st = read_job(r);
+    return st ? st : hash_model(r);
+}
+
+static void stop(struct run *r)
+{
+    if (!r->processes)
+        return;
+    process_stop_all(workers(r), r->n_workers, GRACE_MS);
+    process_stop_all(servers(r), r->n_servers, GRACE_MS);
+}
+
+static void tell_bytes(const char *what, uint64_t bytes)
+{
+    printf("%s  %.1f MB\n", what, (double)bytes / 1e6);
+}
+
+static void tell_result(const struct run *r, const json_t *summary)
+{
+    const json_t *accuracy = json_object_get(summary, "test_accuracy");
+
+    if (r->options->json) {
+        json_dumpf(summary, stdout, JSON_INDENT(2));
+        putchar('\n');
+        return;
+    }
+    if (json_is_number(accuracy))
+        printf("test accuracy  %.4f\n", json_number_value(accuracy));
+    printf("samples/s      %.0f\n",
+           json_number_value(json_object_get(summary, "samples_per_second")));
+    tell_bytes("pushed       ", r->record.traffic.bytes_pushed);
+    tell_bytes("pulled       ", r->record.traffic.bytes_pulled);
+    printf("time           %.1f s\n",
+           json_number_value(json_object_get(summary, "wall_seconds")));
+    printf("model hash     %s\n", r->model_hash);
+    printf("results        %s\n", r->folder);
+}
+
+static ps_status summarise(struct run *r)
+{
+    uint64_t       end = r->end_ns ? r->end_ns : ps_now_ns();
+    json_t        *json = NULL;
+    struct summary s = {
+        .experiment = r->experiment,
+        .record = &r->record,
+        .job = r->job,
+        .wall_seconds = r->workers_ns ? (double)(end - r->workers_ns) / 1e9 : 0,
+        .model_hash = r->model_hash,
+        .failure = r->failure,
+    };
+    ps_status st = record_summary(&s, r->folder, &json);
+
+    if (!st && !r->failure[0])
+        tell_result(r, json);
+    json_decref(json);
+    return st;
+}
+
+static void free_run(struct run *r)
+{
+    for (size_t i = 0; r->processes && i < r->n_servers + r->n_workers; i++)
+        process_free(&r->processes[i]);
+    free(r->processes);
+    asker_close(&r->asker);
+    json_decref(r->job);
+    ps_experiment_free(&r->experiment);
+    free(r->folder);
+}
+
+static ps_status load(struct run *r)
+{
+    char     *file = NULL;
+    ps_status st = find_experiment(r->options->experiment, &file);
+
+    if (!st)
+        st = ps_experiment_load(&r->experiment, file, r->options->sets,
+                                r->options->n_sets);
+    free(file);
+    return st;
+}
+
+static ps_status carry_out(struct run *r)
+{
+    ps_status st = prepare_processes(r);
+
+    if (!st)
+        st = start_servers(r);
+    if (!st && !r->options->quiet)
+        fprintf(stderr,
+                "%s: %zu psd with %u shards at %s, %zu workers, results in %s\n",
+                r->experiment->name, r->n_servers, r->experiment->server_shards,
+                r->coordinator, r->n_workers, r->folder);
+    if (!st)
+        st = start_workers(r);
+    if (!st)
+        st = watch_until_done(r);
+    return st ? st : collect(r);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction catch = { .sa_handler = on_signal };
+
+    sigaction(SIGINT, &catch, NULL);
+    sigaction(SIGTERM, &catch, NULL);
+    sigaction(SIGHUP, &catch, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int run_experiment(const struct run_options *options)
+{
+    struct run r = { .options = options, .start_ns = ps_now_ns() };
+    ps_status  st = failed(&r, load(&r));
+    ps_status  written = PS_OK;
+
+    catch_signals();
+    progress_start(&r.progress, options->quiet);
+    if (!st)
+        st = failed(&r, prepare_folder(&r));
+    if (!st) {
+        st = failed(&r, record_open(&r.record, r.folder, r.experiment->workers));
+        if (!st)
+            st = failed(&r, carry_out(&r));
+        stop(&r);
+        progress_end(&r.progress);
+        written = failed(&r, summarise(&r));
+        if (!written)
+            written = failed(&r, record_close(&r.record));
+    }
+    if (st || written) {
+        fprintf(stderr, "psexp: %s\n", r.failure);
+        if (r.folder)
+            fprintf(stderr, "psexp: what was written until then is in %s\n", r.folder);
+    }
+    free_run(&r);
+    if (interrupted)
+        return EXIT_INTERRUPTED;
+    return ps_status_exit_code(st ? st : written);
+}
