@@ -7,7 +7,10 @@
  *
  *     conf/psd.yaml:7: shards: 0 is out of range, expected 1 to 256
  *     conf/psd.yaml:9: listn: unknown key, expected one of listen, shards, ...
- *     --set job.strategy=bps: not a strategy, expected one of bsp, asp
+ *     --set job.strategy=bps: bps is unknown, expected one of bsp, asp
+ *
+ * Text that is empty counts as left out.  An experiment that says nothing at all is
+ * refused; a psd.yaml that says nothing is all defaults.
  *
  * Every failure is PS_ERR_CONFIG with one such sentence (PS_ERR_SYSTEM when the file
  * cannot be read).
@@ -23,13 +26,14 @@
 
 /* psd.yaml(5). */
 struct ps_daemon_config {
-    char    *listen;      /* endpoint of the coordinator [tcp://127.0.0.1:5570] */
-    char    *coordinator; /* endpoint of another psd's coordinator; NULL: this one is */
-    char    *shard_listen; /* endpoint that shards bind; port 0 [host of listen] */
-    uint32_t shards;      /* 1 .. 256 [one per core] */
-    char    *token;       /* "" = none */
+    char *listen;       /* endpoint of the coordinator [tcp://127.0.0.1:5570] */
+    char *coordinator;  /* endpoint of another psd's coordinator; NULL: this one is */
+    char *shard_listen; /* endpoint that shards bind; port 0 unless there is one shard
+                         * [host of listen; loopback where that is ipc] */
+    uint32_t shards;    /* 1 .. 256 [one per core] */
+    char    *token;     /* "" = none */
     bool     insecure_plaintext;
-    uint32_t log_level; /* syslog's number [6]; error, warning, info, debug */
+    uint32_t log_level;      /* syslog's number [6]; error, warning, info, debug */
     double   worker_silence; /* seconds, 1 .. 3600 [15] */
     double   shard_timeout;  /* seconds, 1 .. 3600 [10] */
     uint32_t max_jobs;       /* 1 .. 4096 [64] */
@@ -57,9 +61,9 @@ struct ps_experiment {
     uint32_t server_processes; /* psd processes, 1 .. 64 [1] */
     uint32_t server_shards;    /* of all processes together, 1 .. 256 [2] */
 
-    uint32_t workers;      /* 1 .. 4096 [1] */
-    char    *command;      /* the worker program and its arguments */
-    double   timeout;      /* seconds that a worker's call may wait [30] */
+    uint32_t workers; /* 1 .. 4096 [1] */
+    char    *command; /* the worker program and its arguments */
+    double   timeout; /* seconds that a worker's call may wait [30] */
 
     struct ps_job_spec job; /* strategy, aggregate, on_loss, nonfinite, optimiser */
 

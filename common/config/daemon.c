@@ -1,0 +1,222 @@
+/* daemon.c - psd.yaml(5) as struct ps_daemon_config; see config.h. */
+#include "common/config/config.h"
+#include "common/config/schema.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OPTIONAL CYAML_FLAG_OPTIONAL
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* sun_path of sockaddr_un, without its NUL */
+#define IPC_PATH_BYTES 107u
+
+static const cyaml_strval_t log_levels[] = {
+    { "error", PS_LOG_ERR },
+    { "warning", PS_LOG_WARN },
+    { "info", PS_LOG_INFO },
+    { "debug", PS_LOG_DEBUG },
+};
+
+#define TEXT(key, member, bytes)                                                       \
+    CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct ps_daemon_config, member, 0, bytes)
+#define WHOLE(key, member)                                                             \
+    CYAML_FIELD_UINT(key, OPTIONAL, struct ps_daemon_config, member)
+#define REAL(key, member)                                                              \
+    CYAML_FIELD_FLOAT(key, OPTIONAL, struct ps_daemon_config, member)
+
+static const cyaml_schema_field_t fields[] = {
+    TEXT("listen", listen, PS_ENDPOINT_BYTES - 1),
+    TEXT("coordinator", coordinator, PS_ENDPOINT_BYTES - 1),
+    TEXT("shard_listen", shard_listen, PS_ENDPOINT_BYTES - 1),
+    WHOLE("shards", shards),
+    TEXT("token", token, PS_NAME_BYTES - 1),
+    CYAML_FIELD_BOOL("insecure_plaintext", OPTIONAL, struct ps_daemon_config,
+                     insecure_plaintext),
+    CYAML_FIELD_ENUM("log_level", OPTIONAL, struct ps_daemon_config, log_level,
+                     log_levels, COUNT(log_levels)),
+    REAL("worker_silence", worker_silence),
+    REAL("shard_timeout", shard_timeout),
+    WHOLE("max_jobs", max_jobs),
+    WHOLE("keep_finished", keep_finished),
+    CYAML_FIELD_END,
+};
+
+static const struct ps_range ranges[] = {
+    { .path = "shards", .min = 1, .max = PS_SHARDS_MAX },
+    { .path = "worker_silence", .min = 1, .max = 3600 },
+    { .path = "shard_timeout", .min = 1, .max = 3600 },
+    { .path = "max_jobs", .min = 1, .max = 4096 },
+    { .path = "keep_finished", .min = 0, .max = 4096 },
+};
+
+static const struct ps_schema schema = {
+    .root = { CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct ps_daemon_config,
+                                  fields) },
+    .ranges = ranges,
+    .n_ranges = COUNT(ranges),
+};
+
+static uint32_t cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : n > (long)PS_SHARDS_MAX ? PS_SHARDS_MAX : (uint32_t)n;
+}
+
+/* Its texts are not to be freed: ps_schema_fill copies them. */
+static struct ps_daemon_config defaults(void)
+{
+    return (struct ps_daemon_config){
+        .listen = (char *)"tcp://127.0.0.1:5570",
+        .shards = cores(),
+        .token = (char *)"",
+        .log_level = PS_LOG_INFO,
+        .worker_silence = 15,
+        .shard_timeout = 10,
+        .max_jobs = 64,
+        .keep_finished = 16,
+    };
+}
+
+/* ---- endpoints ------------------------------------------------------------------ */
+
+static bool is_ipc(const char *endpoint)
+{
+    return !strncmp(endpoint, "ipc://", 6);
+}
+
+/* The port of "tcp://host:port", or -1. */
+static long port_of(const char *endpoint)
+{
+    const char *colon = strrchr(endpoint, ':');
+    const char *digits = colon ? colon + 1 : "";
+    size_t      n = strspn(digits, "0123456789");
+
+    if (strncmp(endpoint, "tcp://", 6) || colon <= endpoint + 6 || n == 0 || n > 5 ||
+        digits[n] || strtol(digits, NULL, 10) > 65535)
+        return -1;
+    return strtol(digits, NULL, 10);
+}
+
+static bool is_printable(const char *text)
+{
+    for (; *text; text++)
+        if (*text <= ' ' || *text > '~')
+            return false;
+    return true;
+}
+
+static ps_status bad_endpoint(const struct ps_node *tree, const char *file,
+                              const char *key, const char *endpoint, const char *wish)
+{
+    char where[PS_WHERE_BYTES], shown[PS_SHOWN_BYTES];
+
+    ps_tree_where(tree, key, file, where);
+    ps_shown(endpoint, shown);
+    return ps_fail(PS_ERR_CONFIG, "%s: %s is not an endpoint to use here, expected %s",
+                   where, shown, wish);
+}
+
+static ps_status check_endpoint(const struct ps_node *tree, const char *file,
+                                const char *key, const char *endpoint, long least_port)
+{
+    size_t bytes = strlen(endpoint);
+
+    if (is_printable(endpoint) && is_ipc(endpoint)) {
+        if (bytes > 6 && bytes - 6 <= IPC_PATH_BYTES)
+            return PS_OK;
+        return bad_endpoint(tree, file, key, endpoint,
+                            "a path of 1 to 107 bytes after ipc://");
+    }
+    if (is_printable(endpoint) && port_of(endpoint) >= least_port)
+        return PS_OK;
+    return bad_endpoint(tree, file, key, endpoint,
+                        least_port ? "tcp://HOST:PORT (port 1 to 65535) or ipc://PATH"
+                                   : "tcp://HOST:PORT (port 0 to 65535) or ipc://PATH");
+}
+
+/* Several shards cannot share one port or one path. */
+static ps_status check_shard_endpoint(const struct ps_node *tree, const char *file,
+                                      const struct ps_daemon_config *c)
+{
+    ps_status st = check_endpoint(tree, file, "shard_listen", c->shard_listen, 0);
+
+    if (st || c->shards == 1 || port_of(c->shard_listen) == 0)
+        return st;
+    return bad_endpoint(tree, file, "shard_listen", c->shard_listen,
+                        "tcp://HOST:0, or shards: 1, as every shard needs its own");
+}
+
+/* The host of `listen`, port 0. */
+static ps_status derive_shard_listen(struct ps_daemon_config *c)
+{
+    const char *from = is_ipc(c->listen) ? "tcp://127.0.0.1:" : c->listen;
+    int         host = (int)(strrchr(from, ':') - from);
+
+    if (asprintf(&c->shard_listen, "%.*s:0", host, from) < 0) {
+        c->shard_listen = NULL; /* undefined after a failure */
+        return ps_fail(PS_ERR_NO_MEMORY, "config: no memory for an endpoint");
+    }
+    return PS_OK;
+}
+
+static ps_status finish(struct ps_daemon_config *c, const struct ps_node *tree,
+                        const char *file)
+{
+    struct ps_daemon_config unsaid = defaults();
+    ps_status               st = ps_schema_fill(&schema, tree, c, &unsaid);
+
+    if (!st)
+        st = check_endpoint(tree, file, "listen", c->listen, 0);
+    if (!st && c->coordinator)
+        st = check_endpoint(tree, file, "coordinator", c->coordinator, 1);
+    if (!st && !c->shard_listen)
+        st = derive_shard_listen(c);
+    return st ? st : check_shard_endpoint(tree, file, c);
+}
+
+/* ---- life ----------------------------------------------------------------------- */
+
+ps_status ps_daemon_config_load(struct ps_daemon_config **out, const char *file,
+                                const char *const *sets, size_t n_sets)
+{
+    struct ps_node *tree;
+    void           *c = NULL;
+    ps_status       st = ps_tree_read(&tree, file);
+
+    for (size_t i = 0; !st && i < n_sets; i++)
+        st = ps_tree_set(tree, sets[i]);
+    if (!st)
+        st = ps_schema_load(&c, &schema, tree, file);
+    if (!st)
+        st = finish(c, tree, file);
+    ps_tree_free(&tree);
+    if (st) {
+        ps_schema_free(&schema, &c);
+        return st;
+    }
+    *out = c;
+    return PS_OK;
+}
+
+ps_status ps_daemon_config_print(const struct ps_daemon_config *c, FILE *to)
+{
+    struct ps_node *tree;
+    ps_status       st = ps_schema_tree(&tree, &schema, c);
+
+    if (st)
+        return st;
+    st = ps_tree_print(tree, to);
+    ps_tree_free(&tree);
+    return st;
+}
+
+void ps_daemon_config_free(struct ps_daemon_config **c)
+{
+    void *data = *c;
+
+    ps_schema_free(&schema, &data);
+    *c = NULL;
+}
