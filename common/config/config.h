@@ -28,8 +28,8 @@
 struct ps_daemon_config {
     char *listen;       /* endpoint of the coordinator [tcp://127.0.0.1:5570] */
     char *coordinator;  /* endpoint of another psd's coordinator; NULL: this one is */
-    char *shard_listen; /* endpoint that shards bind; port 0 unless there is one shard
-                         * [host of listen; loopback where that is ipc] */
+    char *shard_listen; /* endpoint that shards bind, port 0 [host of listen]; several
+                         * shards add -shardN to an ipc path [path of listen] */
     uint32_t shards;    /* 1 .. 256 [one per core] */
     char    *token;     /* "" = none */
     bool     insecure_plaintext;

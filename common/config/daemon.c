@@ -11,6 +11,7 @@
 
 /* sun_path of sockaddr_un, without its NUL */
 #define IPC_PATH_BYTES 107u
+#define IPC_SHARD_PATH_BYTES 98u /* room for "-shard255" */
 
 static const cyaml_strval_t log_levels[] = {
     { "error", PS_LOG_ERR },
@@ -137,25 +138,34 @@ static ps_status check_endpoint(const struct ps_node *tree, const char *file,
                                    : "tcp://HOST:PORT (port 0 to 65535) or ipc://PATH");
 }
 
-/* Several shards cannot share one port or one path. */
+/* Every shard needs its own port or path; several get theirs from one ipc path. */
 static ps_status check_shard_endpoint(const struct ps_node *tree, const char *file,
                                       const struct ps_daemon_config *c)
 {
-    ps_status st = check_endpoint(tree, file, "shard_listen", c->shard_listen, 0);
+    const char *at = c->shard_listen, *wish = NULL;
+    ps_status   st = check_endpoint(tree, file, "shard_listen", at, 0);
 
-    if (st || c->shards == 1 || port_of(c->shard_listen) == 0)
+    if (st)
         return st;
-    return bad_endpoint(tree, file, "shard_listen", c->shard_listen,
-                        "tcp://HOST:0, or shards: 1, as every shard needs its own");
+    if (c->shards > 1 && !is_ipc(at) && port_of(at) != 0)
+        wish = "tcp://HOST:0, or shards: 1, as every shard needs a port";
+    if (c->shards > 1 && is_ipc(at) && strlen(at) - 6 > IPC_SHARD_PATH_BYTES)
+        wish = "a path of 1 to 98 bytes, to which every shard adds its number";
+    if (c->shards == 1 && is_ipc(at) && !c->coordinator && !strcmp(at, c->listen))
+        wish = "another path than that of listen";
+    return wish ? bad_endpoint(tree, file, "shard_listen", at, wish) : PS_OK;
 }
 
-/* The host of `listen`, port 0. */
+/* The host of `listen`, port 0; or its path, to which several shards add numbers. */
 static ps_status derive_shard_listen(struct ps_daemon_config *c)
 {
-    const char *from = is_ipc(c->listen) ? "tcp://127.0.0.1:" : c->listen;
+    const char *from = c->listen;
     int         host = (int)(strrchr(from, ':') - from);
+    int         bytes = is_ipc(from) ? asprintf(&c->shard_listen, "%s%s", from,
+                                        c->shards == 1 ? "-shard0" : "")
+                                     : asprintf(&c->shard_listen, "%.*s:0", host, from);
 
-    if (asprintf(&c->shard_listen, "%.*s:0", host, from) < 0) {
+    if (bytes < 0) {
         c->shard_listen = NULL; /* undefined after a failure */
         return ps_fail(PS_ERR_NO_MEMORY, "config: no memory for an endpoint");
     }

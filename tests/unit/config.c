@@ -268,6 +268,10 @@ START_TEST(every_bad_experiment_has_its_sentence)
 END_TEST
 
 #define ENDPOINT "is not an endpoint to use here, expected "
+#define LONG_PATH                                                                      \
+    "01234567890123456789012345678901234567890123456789012345678901234567890123456789" \
+    "0"                                                                                \
+    "123456789"
 #define TCP_OR_IPC "tcp://HOST:PORT (port 0 to 65535) or ipc://PATH"
 
 static const struct {
@@ -305,10 +309,13 @@ static const struct {
       "tcp://HOST:PORT (port 1 to 65535) or ipc://PATH" },
     { "shards: 2\nshard_listen: tcp://a:7000\n", NULL,
       ":2: shard_listen: tcp://a:7000 " ENDPOINT
-      "tcp://HOST:0, or shards: 1, as every shard needs its own" },
-    { "shards: 2\nshard_listen: ipc:///tmp/a\n", NULL,
-      ":2: shard_listen: ipc:///tmp/a " ENDPOINT
-      "tcp://HOST:0, or shards: 1, as every shard needs its own" },
+      "tcp://HOST:0, or shards: 1, as every shard needs a port" },
+    { "shards: 1\nlisten: ipc://a\nshard_listen: ipc://a\n", NULL,
+      ":3: shard_listen: ipc://a " ENDPOINT "another path than that of listen" },
+    { "shards: 2\nshard_listen: ipc://" LONG_PATH "123456789\n", NULL,
+      ":2: shard_listen: "
+      "ipc://0123456789012345678901234567890123456789012345678901... " ENDPOINT
+      "a path of 1 to 98 bytes, to which every shard adds its number" },
     { "shards: 2\n", "listen=here", "--set listen=here: here " ENDPOINT TCP_OR_IPC },
 };
 
@@ -557,12 +564,15 @@ START_TEST(an_empty_daemon_file_is_all_defaults)
 END_TEST
 
 static const struct {
-    const char *listen, *shard_listen;
+    const char *text, *listen, *shard_listen;
 } endpoints[] = {
-    { "tcp://10.0.0.7:5570", "tcp://10.0.0.7:0" },
-    { "tcp://[::1]:0", "tcp://[::1]:0" },
-    { "tcp://*:1", "tcp://*:0" },
-    { "ipc:///run/psd/socket", "tcp://127.0.0.1:0" },
+    { "shards: 4\n", "tcp://10.0.0.7:5570", "tcp://10.0.0.7:0" },
+    { "shards: 4\n", "tcp://[::1]:0", "tcp://[::1]:0" },
+    { "shards: 1\n", "tcp://localhost:1", "tcp://localhost:0" },
+    { "shards: 4\n", "ipc:///run/psd/socket", "ipc:///run/psd/socket" },
+    { "shards: 1\n", "ipc:///run/psd/socket", "ipc:///run/psd/socket-shard0" },
+    { "shards: 1\nshard_listen: ipc:///a\n", "ipc:///b", "ipc:///a" },
+    { "shards: 1\nshard_listen: tcp://a:7\n", "ipc:///b", "tcp://a:7" },
 };
 
 START_TEST(shards_listen_where_the_coordinator_does)
@@ -571,13 +581,11 @@ START_TEST(shards_listen_where_the_coordinator_does)
         char set[64];
 
         snprintf(set, sizeof(set), "listen=%s", endpoints[i].listen);
-        ck_assert_ok(load_daemon("shards: 4\n", set));
+        ck_assert_ok(load_daemon(endpoints[i].text, set));
         ck_assert_str_eq(d->listen, endpoints[i].listen);
         ck_assert_str_eq(d->shard_listen, endpoints[i].shard_listen);
         ps_daemon_config_free(&d);
     }
-    ck_assert_ok(load_daemon("shards: 1\nshard_listen: ipc:///run/a\n", NULL));
-    ck_assert_str_eq(d->shard_listen, "ipc:///run/a");
 }
 END_TEST
 
