@@ -119,13 +119,7 @@ static ps_status check_matrix(const struct psd_request *r)
     const struct ps_matrix_spec *spec = &r->h.matrices[0];
     ps_status                    st = ps_matrix_spec_check(spec);
 
-    if (st)
-        return st;
-    if (spec->sparse && spec->cols * ps_dtype_bytes(spec->dtype) > PS_CHUNK_BYTES)
-        return ps_fail(PS_ERR_LIMIT,
-                       "matrix %s: a sparse row of %ju columns is over %u bytes",
-                       spec->name, (uintmax_t)spec->cols, PS_CHUNK_BYTES);
-    return psd_optim_check(&r->job->spec, spec);
+    return st ? st : psd_optim_check(&r->job->spec, spec);
 }
 
 ps_status psd_control_matrix(struct psd_request *r)

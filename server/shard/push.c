@@ -75,9 +75,9 @@ static ps_status check_parts(struct psd_request *r)
     const struct psd_seat *seat = r->seat;
     uint32_t parts = r->h.flags & PS_FLAG_FINISH ? r->h.parts : seat->parts;
 
-    if (r->h.flags & PS_FLAG_FINISH && (seat->parts != 0 || r->h.parts == 0))
+    if (r->h.flags & PS_FLAG_FINISH && seat->parts != 0)
         return ps_fail(PS_ERR_BAD_MESSAGE,
-                       "job %s: worker %u finished iteration %ju twice, or in 0 parts",
+                       "job %s: worker %u finished iteration %ju twice",
                        r->job->spec.name, r->h.rank, (uintmax_t)r->h.clock);
     if (parts != 0 && seat->n_parts + 1 > parts)
         return ps_fail(PS_ERR_BAD_MESSAGE,

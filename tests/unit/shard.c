@@ -1,0 +1,908 @@
+/*
+ * The shard, without a network: the test is the coordinator and every worker.  A
+ * cluster here is one to four shards that share the matrices by the map.
+ */
+#include "server/shard/shard.h"
+#include "common/base/random.h"
+#include "common/place/place.h"
+#include "common/wire/wire.h"
+#include "tests/unit/suite.h"
+
+#include <math.h>
+
+#define CONTROL 4711u
+#define EPOCH 9u
+#define SESSION(rank) (1000u + (rank))
+#define OBSERVER_SESSION 77u
+#define SHARDS_MAX 4u
+#define N 20000u /* elements of the dense matrix: 80 KB, so it is cut into slots */
+
+static struct psd_shard  *shards[SHARDS_MAX];
+static uint32_t           n_shards;
+static struct ps_decoder *decoder;
+static struct ps_outbox   out;
+static struct ps_job_spec job;
+static struct ps_place    place;
+static uint64_t           seq[8][SHARDS_MAX]; /* by rank and shard */
+static uint64_t           next_request;
+
+static struct ps_route route_of(uint32_t rank)
+{
+    return (
+        struct ps_route){ .kind = PS_ROUTE_PEER, .bytes = 4, .id = { (uint8_t)rank } };
+}
+
+static struct ps_header header(uint32_t kind)
+{
+    return (struct ps_header){ .kind = kind,
+                               .request = ++next_request,
+                               .job = 1,
+                               .server_epoch = EPOCH,
+                               .text = "",
+                               .name = "",
+                               .token = "" };
+}
+
+/* Hands a message to a shard; frames are copied.  The answers pile up in `out`. */
+static void hand(uint32_t shard, uint32_t rank, const struct ps_header *h,
+                 const void *frame0, size_t bytes0, const void *frame1, size_t bytes1)
+{
+    struct ps_parcel p = { .route = route_of(rank) };
+
+    ck_assert_ok(ps_wire_encode(h, &p.head));
+    if (frame0)
+        ck_assert_ok(ps_buf_copy(&p.frames[p.n_frames++], frame0, bytes0));
+    if (frame1)
+        ck_assert_ok(ps_buf_copy(&p.frames[p.n_frames++], frame1, bytes1));
+    psd_shard_handle(shards[shard], 0, &p, &out);
+}
+
+/* The answer to a request: its header, or kind 0 when there is none yet. */
+static struct ps_header answer_to(uint64_t request, struct ps_parcel **parcel)
+{
+    for (size_t i = 0; i < out.n; i++) {
+        struct ps_header h;
+
+        ck_assert_ok(ps_wire_decode(decoder, out.parcels[i].head->data,
+                                    out.parcels[i].head->len, &h));
+        if (h.request != request)
+            continue;
+        if (parcel)
+            *parcel = &out.parcels[i];
+        return h;
+    }
+    return (struct ps_header){ 0 };
+}
+
+static void forget_answers(void)
+{
+    ps_outbox_clear(&out);
+}
+
+static void expect_ok(uint64_t request)
+{
+    struct ps_header h = answer_to(request, NULL);
+
+    ck_assert_msg(h.kind == PS_MSG_OK, "answer is %s: %s", ps_kind_name(h.kind),
+                  h.text ? h.text : "");
+}
+
+static void expect_error(uint64_t request, ps_status status)
+{
+    struct ps_header h = answer_to(request, NULL);
+
+    ck_assert_uint_eq(h.kind, PS_MSG_ERROR);
+    ck_assert_int_eq(h.status, status);
+    ck_assert_uint_gt(strlen(h.text), 0);
+}
+
+static void send_members(uint64_t epoch, const uint32_t *states)
+{
+    struct ps_member members[9];
+    uint32_t         n = 0;
+
+    for (; n < job.workers; n++)
+        members[n] = (struct ps_member){
+            .rank = n, .incarnation = 1, .state = states[n], .session = SESSION(n)
+        };
+    members[n++] = (struct ps_member){ .rank = UINT32_MAX,
+                                       .incarnation = 1,
+                                       .state = PS_MEMBER_ACTIVE,
+                                       .session = OBSERVER_SESSION };
+    for (uint32_t s = 0; s < n_shards; s++) {
+        struct ps_header h = header(PS_MSG_MEMBERS);
+
+        h.session = CONTROL;
+        h.membership_epoch = epoch;
+        h.members = members;
+        h.n_members = n;
+        hand(s, 99, &h, NULL, 0, NULL, 0);
+        expect_ok(h.request);
+    }
+}
+
+static void cluster_with(uint32_t n, uint32_t workers, uint32_t strategy,
+                         uint32_t optimiser, uint32_t nonfinite)
+{
+    static const uint32_t active[8] = { 2, 2, 2, 2, 2, 2, 2, 2 };
+
+    n_shards = n;
+    memset(seq, 0, sizeof(seq));
+    job = ps_job_spec_default();
+    strcpy(job.name, "test");
+    job.workers = workers;
+    job.strategy = strategy;
+    job.seed = 5;
+    job.optimiser = ps_optimiser_spec_default(optimiser);
+    job.optimiser.lr = 0.5;
+    job.nonfinite = nonfinite;
+    for (uint32_t s = 0; s < n; s++) {
+        struct psd_shard_options o = { .control = CONTROL,
+                                       .server_epoch = 1,
+                                       .backend = &psd_backend_cpu };
+        struct ps_header         h = header(PS_MSG_JOB);
+
+        ck_assert_ok(psd_shard_new(&shards[s], &o));
+        h.session = CONTROL;
+        h.index = s;
+        h.n_shards = n;
+        h.job_spec = &job;
+        hand(s, 99, &h, NULL, 0, NULL, 0);
+        expect_ok(h.request);
+    }
+    send_members(1, active);
+}
+
+static void cluster(uint32_t n, uint32_t workers, uint32_t strategy, uint32_t optimiser)
+{
+    cluster_with(n, workers, strategy, optimiser, PS_NONFINITE_REFUSE);
+}
+
+static void end_cluster(void)
+{
+    for (uint32_t s = 0; s < n_shards; s++)
+        psd_shard_free(&shards[s]);
+    n_shards = 0;
+    forget_answers();
+}
+
+static struct ps_matrix_spec matrix_spec(uint32_t number, const char *name)
+{
+    struct ps_matrix_spec m = { .number = number,
+                                .dtype = PS_F32,
+                                .rows = 1,
+                                .cols = N,
+                                .init = PS_INIT_UNIFORM,
+                                .init_a = -1,
+                                .init_b = 1,
+                                .weight_decay = NAN };
+
+    strcpy(m.name, name);
+    return m;
+}
+
+static void add_matrix(const struct ps_matrix_spec *m, ps_status expected)
+{
+    struct ps_slot_run runs[SHARDS_MAX];
+    uint64_t           load[SHARDS_MAX] = { 0 };
+    uint32_t           n = 0;
+
+    ps_place_cut(&place, m);
+    ps_place_assign(&place, load, n_shards);
+    for (uint32_t slot = 0; slot < place.n_slots; slot++) {
+        if (n == 0 || runs[n - 1].shard != place.shard_of[slot]) {
+            ck_assert_uint_lt(n, SHARDS_MAX);
+            runs[n++] = (struct ps_slot_run){ .shard = place.shard_of[slot] };
+        }
+        runs[n - 1].n_slots++;
+    }
+    for (uint32_t s = 0; s < n_shards; s++) {
+        struct ps_header h = header(PS_MSG_MATRIX_ADD);
+
+        h.session = CONTROL;
+        h.matrices = m;
+        h.n_matrices = 1;
+        h.slot_runs = runs;
+        h.n_slot_runs = n;
+        hand(s, 99, &h, NULL, 0, NULL, 0);
+        if (expected)
+            expect_error(h.request, expected);
+        else
+            expect_ok(h.request);
+    }
+}
+
+static struct ps_header worker_header(uint32_t kind, uint32_t rank, uint64_t clock)
+{
+    struct ps_header h = header(kind);
+
+    h.rank = rank;
+    h.incarnation = 1;
+    h.session = SESSION(rank);
+    h.clock = clock;
+    h.weight = 1;
+    return h;
+}
+
+/* Pushes elements [from, to) for iteration t, to whichever shards own them; finishes
+ * on every shard.  Gives the request of shard 0. */
+static uint64_t push_part(uint32_t rank, uint64_t t, uint64_t from, uint64_t to,
+                          const float *grad, double weight)
+{
+    uint64_t        first_request = 0;
+    struct ps_piece piece;
+
+    for (uint32_t s = 0; s < n_shards; s++) {
+        struct ps_header h = worker_header(PS_MSG_PUSH, rank, t);
+        struct ps_range  ranges[8];
+        static float     payload[N + 64];
+        size_t           n = 0;
+
+        for (uint64_t at = from; ps_place_next(&place, &at, to, &piece);) {
+            if (piece.shard != s)
+                continue;
+            ranges[h.n_ranges++] = (struct ps_range){ .matrix = 1,
+                                                      .first = piece.first,
+                                                      .count = piece.count };
+            memcpy(payload + n, grad + piece.first, piece.count * sizeof(float));
+            n += (piece.count + 1) / 2 * 2;
+        }
+        h.ranges = ranges;
+        h.seq = ++seq[rank][s];
+        h.flags = PS_FLAG_FINISH;
+        h.parts = 1;
+        h.weight = weight;
+        hand(s, rank, &h, h.n_ranges ? payload : NULL, n * sizeof(float), NULL, 0);
+        if (s == 0)
+            first_request = h.request;
+    }
+    return first_request;
+}
+
+static uint64_t push(uint32_t rank, uint64_t t, const float *grad)
+{
+    return push_part(rank, t, 0, N, grad, 1);
+}
+
+/* Asks every shard for its part at `clock`; false when one does not answer yet. */
+static bool pull(uint32_t rank, uint64_t clock, float *value)
+{
+    bool            all = true;
+    struct ps_piece piece;
+
+    for (uint64_t at = 0; ps_place_next(&place, &at, N, &piece);) {
+        struct ps_header  h = worker_header(PS_MSG_PULL, rank, clock);
+        struct ps_range   range = { .matrix = 1, piece.first, piece.count };
+        struct ps_parcel *p = NULL;
+        size_t            n = 0;
+
+        h.ranges = &range;
+        h.n_ranges = 1;
+        hand(piece.shard, rank, &h, NULL, 0, NULL, 0);
+        if (answer_to(h.request, &p).kind != PS_MSG_PULL_OK) {
+            all = false;
+            continue;
+        }
+        for (uint32_t f = 0; f < p->n_frames; f++) {
+            size_t bytes = p->frames[f]->len;
+
+            if (n + bytes > piece.count * sizeof(float))
+                bytes = piece.count * sizeof(float) - n;
+            memcpy((char *)(value + piece.first) + n, p->frames[f]->data, bytes);
+            n += bytes;
+        }
+        ck_assert_uint_eq(n, piece.count * sizeof(float));
+    }
+    return all;
+}
+
+static void gradient(uint32_t rank, uint64_t t, float *g)
+{
+    for (uint32_t i = 0; i < N; i++)
+        g[i] = (float)ps_random_normal(rank, t, i);
+}
+
+static float value[N], start[N], g[8][N];
+
+static void dense_matrix(void)
+{
+    struct ps_matrix_spec m = matrix_spec(1, "w");
+
+    add_matrix(&m, PS_OK);
+    ck_assert(pull(0, 0, start));
+    forget_answers();
+}
+
+static void make_decoder(void)
+{
+    ck_assert_ok(ps_decoder_new(&decoder));
+}
+
+static void free_all(void)
+{
+    end_cluster();
+    ps_outbox_free(&out);
+    ps_decoder_free(&decoder);
+}
+
+START_TEST(bsp_step_is_the_weighted_mean)
+{
+    const float one[N] = { 1, 1 };
+    const float three[N] = { 3, 5 };
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    push_part(0, 1, 0, N, one, 1);
+    push_part(1, 1, 0, N, three, 3);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f * (0.25f * 1 + 0.75f * 3));
+    ck_assert_float_eq(value[1], start[1] - 0.5f * (0.25f * 1 + 0.75f * 5));
+    ck_assert_float_eq(value[2], start[2]);
+}
+END_TEST
+
+/* Runs 3 iterations of 3 workers in this order of arrival; leaves the result in `to`.
+ */
+static void bsp_run(uint32_t n, const uint32_t order[3], float *to)
+{
+    cluster(n, 3, PS_BSP, PS_NESTEROV);
+    dense_matrix();
+    for (uint64_t t = 1; t <= 3; t++)
+        for (int i = 0; i < 3; i++) {
+            gradient(order[i], t, g[0]);
+            push(order[i], t, g[0]);
+        }
+    ck_assert(pull(0, 3, to));
+    end_cluster();
+}
+
+START_TEST(order_of_arrival_and_number_of_shards_change_no_bit)
+{
+    static const uint32_t orders[][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 2, 0 } };
+    static float          other[N];
+
+    bsp_run(1, orders[0], value);
+    for (uint32_t n = 1; n <= SHARDS_MAX; n++)
+        for (int o = 0; o < 3; o++) {
+            bsp_run(n, orders[o], other);
+            ck_assert_mem_eq(value, other, sizeof(value));
+        }
+}
+END_TEST
+
+/* Parts that overlap, and minus zeros in them: where the matrix is cut must not show.
+ */
+START_TEST(overlapping_parts_change_no_bit_either)
+{
+    static float first[N], minus_zero[N];
+
+    for (uint32_t i = 0; i < N; i++)
+        minus_zero[i] = -0.0f;
+    for (uint32_t n = 1; n <= SHARDS_MAX; n++) {
+        cluster(n, 2, PS_BSP, PS_MOMENTUM);
+        dense_matrix();
+        for (uint64_t t = 1; t <= 2; t++) {
+            gradient(1, t, g[1]);
+            push_part(0, t, 100, 15001, minus_zero, 1);
+            push_part(1, t, 7777, N, g[1], 1);
+        }
+        ck_assert(pull(0, 2, n == 1 ? first : value));
+        if (n > 1)
+            ck_assert_mem_eq(first, value, sizeof(value));
+        ck_assert_mem_eq(start, first, 100 * sizeof(float)); /* nobody pushed these */
+        end_cluster();
+    }
+}
+END_TEST
+
+START_TEST(pull_is_answered_when_its_iteration_closes)
+{
+    cluster(2, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    gradient(0, 1, g[0]);
+    push(0, 1, g[0]);
+    forget_answers();
+    ck_assert(!pull(0, 1, value));
+    ck_assert_uint_eq(out.n, 0);
+    push(1, 1, g[0]);
+    ck_assert_uint_eq(out.n, 2 + 2); /* two acknowledgements and the two that waited */
+}
+END_TEST
+
+START_TEST(push_pull_is_one_round_trip)
+{
+    struct ps_header  h;
+    struct ps_range   range = { .matrix = 1, 0, 16 };
+    float             one[16] = { 1 };
+    struct ps_parcel *p = NULL;
+    uint64_t          request;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PUSH, 0, 1);
+    h.seq = ++seq[0][0];
+    h.flags = PS_FLAG_FINISH | PS_FLAG_PULL;
+    h.parts = 1;
+    h.ranges = &range;
+    h.n_ranges = 1;
+    request = h.request;
+    hand(0, 0, &h, one, sizeof(one), NULL, 0);
+    ck_assert_uint_eq(out.n, 0);
+    hand(0, 0, &h, one, sizeof(one), NULL, 0); /* sent again while it waits */
+    ck_assert_uint_eq(out.n, 0);
+    push_part(1, 1, 0, 0, one, 1);
+    ck_assert_uint_eq(answer_to(request, &p).kind, PS_MSG_PULL_OK);
+    ck_assert_uint_eq(out.n, 2); /* it waited once, though it came twice */
+    ck_assert_float_eq(((float *)(void *)p->frames[0]->data)[0], start[0] - 0.25f);
+}
+END_TEST
+
+START_TEST(repeated_push_is_acknowledged_and_not_applied)
+{
+    struct ps_range  range = { .matrix = 1, 0, 1 };
+    float            one = 1;
+    struct ps_header h;
+    uint64_t         version;
+
+    cluster(1, 1, PS_ASP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PUSH, 0, 1);
+    h.seq = 1;
+    h.flags = PS_FLAG_FINISH;
+    h.parts = 1;
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 0, &h, &one, sizeof(one), NULL, 0);
+    version = answer_to(h.request, NULL).version;
+    for (uint64_t t = 2; t < 5; t++) {
+        seq[0][0] = t - 1;
+        push_part(0, t, 0, 0, &one, 1);
+    }
+    forget_answers();
+    hand(0, 0, &h, &one, sizeof(one), NULL, 0);
+    ck_assert_uint_eq(answer_to(h.request, NULL).kind, PS_MSG_PUSH_OK);
+    ck_assert_uint_eq(answer_to(h.request, NULL).version, version);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f);
+}
+END_TEST
+
+START_TEST(asp_applies_at_once)
+{
+    const float one[N] = { 1 };
+
+    cluster(2, 2, PS_ASP, PS_SGD);
+    dense_matrix();
+    push(1, 1, one);
+    push(1, 2, one);
+    ck_assert(pull(0, 0, value));
+    ck_assert_float_eq(value[0], start[0] - 1.0f);
+}
+END_TEST
+
+/* What is wrong with a push, and the answer it gets. */
+enum fault {
+    SHORT_PAYLOAD,
+    EXTRA_FRAME,
+    UNKNOWN_MATRIX,
+    BEYOND_THE_END,
+    NOT_A_NUMBER,
+    WRONG_SESSION,
+    OLD_EPOCH,
+    OLD_INCARNATION,
+    STRANGE_RANK,
+    OBSERVER,
+    FAR_AHEAD,
+    N_FAULTS
+};
+
+static const ps_status answers[N_FAULTS] = {
+    PS_ERR_BAD_MESSAGE, PS_ERR_BAD_MESSAGE, PS_ERR_UNKNOWN, PS_ERR_SHAPE,
+    PS_ERR_NONFINITE,   PS_ERR_DENIED,      PS_ERR_STALE,   PS_ERR_STALE,
+    PS_ERR_DENIED,      PS_ERR_DENIED,      PS_ERR_BAD_ARG,
+};
+
+START_TEST(refused_push_leaves_no_trace)
+{
+    struct ps_range  range = { .matrix = 1, 0, 16 };
+    float            one[16] = { 1 };
+    size_t           bytes = sizeof(one);
+    struct ps_header h;
+
+    cluster(1, 1, PS_ASP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PUSH, 0, 1);
+    h.seq = 1;
+    h.flags = PS_FLAG_FINISH;
+    h.parts = 1;
+    h.ranges = &range;
+    h.n_ranges = 1;
+    switch ((enum fault)_i) {
+    case SHORT_PAYLOAD: bytes -= 8; break;
+    case EXTRA_FRAME: break;
+    case UNKNOWN_MATRIX: range.matrix = 2; break;
+    case BEYOND_THE_END: range.first = N - 8; break;
+    case NOT_A_NUMBER: one[15] = NAN; break;
+    case WRONG_SESSION: h.session++; break;
+    case OLD_EPOCH: h.server_epoch--; break;
+    case OLD_INCARNATION: h.incarnation = 0; break;
+    case STRANGE_RANK: h.rank = 1; break;
+    case OBSERVER:
+        h.rank = UINT32_MAX;
+        h.session = OBSERVER_SESSION;
+        break;
+    case FAR_AHEAD: h.seq = 2000; break;
+    case N_FAULTS: break;
+    }
+    hand(0, 0, &h, one, bytes, _i == EXTRA_FRAME ? one : NULL, sizeof(one));
+    expect_error(h.request, answers[_i]);
+    ck_assert(pull(0, 0, value));
+    ck_assert_mem_eq(value, start, sizeof(value));
+
+    one[15] = 0;
+    push_part(0, 1, 0, 16, one, 1); /* the same clock and number are still welcome */
+    ck_assert(pull(0, 0, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f);
+}
+END_TEST
+
+START_TEST(nonfinite_push_can_be_skipped)
+{
+    const float nan_first[N] = { NAN, 1 };
+    const float one[N] = { 1, 1 };
+
+    cluster_with(1, 2, PS_BSP, PS_SGD, PS_NONFINITE_SKIP);
+    dense_matrix();
+    push(0, 1, nan_first);
+    push(1, 1, one);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[1], start[1] - 0.25f);
+}
+END_TEST
+
+START_TEST(iteration_goes_on_without_the_one_that_left)
+{
+    static const uint32_t gone[2] = { PS_MEMBER_ACTIVE, PS_MEMBER_LOST };
+    const float           one[N] = { 1 };
+
+    cluster(2, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    push(0, 1, one);
+    ck_assert(!pull(0, 1, value));
+    send_members(2, gone);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f);
+    forget_answers();
+    expect_error(push(1, 1, one), PS_ERR_RANK);
+}
+END_TEST
+
+START_TEST(half_of_an_iteration_of_a_lost_worker_is_dropped)
+{
+    static const uint32_t gone[2] = { PS_MEMBER_ACTIVE, PS_MEMBER_LOST };
+    struct ps_range       range = { .matrix = 1, 0, 16 };
+    const float           one[N] = { 1 };
+    struct ps_header      h;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PUSH, 1, 1);
+    h.seq = 1;
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 1, &h, one, 16 * sizeof(float), NULL, 0);
+    send_members(2, gone);
+    push(0, 1, one);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f);
+}
+END_TEST
+
+START_TEST(older_member_list_changes_nothing)
+{
+    static const uint32_t gone[2] = { PS_MEMBER_ACTIVE, PS_MEMBER_LOST };
+    const float           one[N] = { 1 };
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    send_members(1, gone);
+    push(1, 1, one);
+    push(0, 1, one);
+    ck_assert(pull(0, 1, value));
+}
+END_TEST
+
+static uint64_t push_rows(uint32_t rank, uint64_t t, const uint64_t *keys, uint64_t n,
+                          const float *rows, uint64_t cols)
+{
+    struct ps_header h = worker_header(PS_MSG_PUSH, rank, t);
+    struct ps_range  range = { .matrix = 2, 0, n };
+
+    h.seq = ++seq[rank][0];
+    h.flags = PS_FLAG_FINISH;
+    h.parts = 1;
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, rank, &h, keys, n * sizeof(*keys), rows, n * cols * sizeof(*rows));
+    return h.request;
+}
+
+static const float *pull_rows(uint32_t rank, uint64_t clock, const uint64_t *keys,
+                              uint64_t n)
+{
+    struct ps_header  h = worker_header(PS_MSG_PULL, rank, clock);
+    struct ps_range   range = { .matrix = 2, 0, n };
+    struct ps_parcel *p = NULL;
+
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, rank, &h, keys, n * sizeof(*keys), NULL, 0);
+    ck_assert_uint_eq(answer_to(h.request, &p).kind, PS_MSG_PULL_OK);
+    ck_assert_uint_eq(p->n_frames, 1);
+    return (const float *)(const void *)p->frames[0]->data;
+}
+
+static void sparse_matrix(void)
+{
+    struct ps_matrix_spec m = matrix_spec(2, "rows");
+
+    m.sparse = true;
+    m.rows = 0;
+    m.cols = 2;
+    m.init = PS_INIT_ZERO;
+    add_matrix(&m, PS_OK);
+}
+
+START_TEST(repeated_keys_of_a_push_are_summed_before_the_step)
+{
+    const uint64_t keys[] = { 7, UINT64_MAX, 7 };
+    const float    rows[] = { 1, 2, 10, 20, 2, 3 };
+    const float   *got;
+
+    cluster(1, 1, PS_ASP, PS_ADAGRAD);
+    sparse_matrix();
+    push_rows(0, 1, keys, 3, rows, 2);
+    got = pull_rows(0, 1, keys, 3);
+    /* Adagrad's first step is lr * g / |g|: two steps would be longer than one. */
+    for (int i = 0; i < 6; i++)
+        ck_assert_float_eq_tol(got[i], -0.5f, 1e-5f);
+}
+END_TEST
+
+START_TEST(bsp_rows_are_summed_over_workers_in_rank_order)
+{
+    const uint64_t a[] = { 1, 2 }, b[] = { 2, 3 };
+    const uint64_t all[] = { 3, 2, 1 };
+    const float    rows[] = { 4, 8, 4, 8 };
+    const float   *got;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    sparse_matrix();
+    push_rows(1, 1, b, 2, rows, 2);
+    push_rows(0, 1, a, 2, rows, 2);
+    got = pull_rows(0, 1, all, 3);
+    ck_assert_float_eq(got[0], -1.0f);
+    ck_assert_float_eq(got[2], -2.0f);
+    ck_assert_float_eq(got[4], -1.0f);
+}
+END_TEST
+
+START_TEST(key_frame_of_the_wrong_size_is_refused)
+{
+    const uint64_t keys[] = { 1 };
+    const float    rows[] = { 1, 1, 1, 1 };
+    uint64_t       request;
+
+    cluster(1, 1, PS_ASP, PS_SGD);
+    sparse_matrix();
+    {
+        struct ps_header h = worker_header(PS_MSG_PUSH, 0, 1);
+        struct ps_range  range = { .matrix = 2, 0, 2 };
+
+        h.seq = 1;
+        h.ranges = &range;
+        h.n_ranges = 1;
+        request = h.request;
+        hand(0, 0, &h, keys, sizeof(keys), rows, sizeof(rows));
+    }
+    expect_error(request, PS_ERR_BAD_MESSAGE);
+}
+END_TEST
+
+START_TEST(counters_are_exact)
+{
+    struct ps_matrix_spec m = matrix_spec(1, "tally");
+    int64_t               add[2] = { 1, (int64_t)1 << 60 };
+    struct ps_range       range = { .matrix = 1, 0, 2 };
+    struct ps_parcel     *p = NULL;
+    struct ps_header      h;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    m.dtype = PS_I64;
+    m.cols = 2;
+    m.init = PS_INIT_ZERO;
+    m.optimiser = PS_ADD;
+    add_matrix(&m, PS_OK);
+    for (uint64_t t = 1; t <= 3; t++)
+        for (uint32_t r = 0; r < 2; r++) {
+            h = worker_header(PS_MSG_PUSH, r, t);
+            h.seq = t;
+            h.flags = PS_FLAG_FINISH;
+            h.parts = 1;
+            h.ranges = &range;
+            h.n_ranges = 1;
+            hand(0, r, &h, add, sizeof(add), NULL, 0);
+        }
+    h = worker_header(PS_MSG_PULL, 0, 3);
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 0, &h, NULL, 0, NULL, 0);
+    ck_assert_uint_eq(answer_to(h.request, &p).kind, PS_MSG_PULL_OK);
+    memcpy(add, p->frames[0]->data, sizeof(add));
+    ck_assert_int_eq(add[0], 6); /* summed, though the job takes means */
+    ck_assert_int_eq(add[1], (int64_t)(6 * ((uint64_t)1 << 60)));
+}
+END_TEST
+
+START_TEST(observer_reads_the_newest_without_waiting)
+{
+    struct ps_range  range = { .matrix = 1, 0, 16 };
+    struct ps_header h;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PULL, UINT32_MAX, UINT64_MAX);
+    h.session = OBSERVER_SESSION;
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 5, &h, NULL, 0, NULL, 0);
+    ck_assert_uint_eq(answer_to(h.request, NULL).kind, PS_MSG_PULL_OK);
+}
+END_TEST
+
+START_TEST(only_the_coordinator_gives_orders)
+{
+    struct ps_header h = header(PS_MSG_JOB_END);
+
+    cluster(1, 1, PS_BSP, PS_SGD);
+    h.session = CONTROL + 1;
+    hand(0, 0, &h, NULL, 0, NULL, 0);
+    expect_error(h.request, PS_ERR_DENIED);
+    ck_assert_uint_eq(psd_shard_count(shards[0]).denied, 1);
+}
+END_TEST
+
+START_TEST(orders_may_come_twice)
+{
+    struct ps_header      h = header(PS_MSG_JOB);
+    struct ps_matrix_spec m = matrix_spec(1, "w");
+
+    cluster(1, 1, PS_BSP, PS_SGD);
+    dense_matrix();
+    h.session = CONTROL;
+    h.n_shards = 1;
+    h.job_spec = &job;
+    hand(0, 99, &h, NULL, 0, NULL, 0);
+    expect_ok(h.request);
+    add_matrix(&m, PS_OK);
+    m.cols++;
+    add_matrix(&m, PS_ERR_SHAPE);
+}
+END_TEST
+
+START_TEST(impossible_matrix_is_refused)
+{
+    struct ps_matrix_spec m = matrix_spec(3, "counts");
+
+    cluster(1, 1, PS_BSP, PS_SGD);
+    m.dtype = PS_I64; /* with sgd */
+    add_matrix(&m, PS_ERR_BAD_ARG);
+}
+END_TEST
+
+START_TEST(end_of_the_job_answers_those_who_wait)
+{
+    struct ps_header end = header(PS_MSG_JOB_END);
+    struct ps_range  range = { .matrix = 1, 0, 16 };
+    struct ps_header h;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PULL, 0, 1);
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 0, &h, NULL, 0, NULL, 0);
+    end.session = CONTROL;
+    hand(0, 99, &end, NULL, 0, NULL, 0);
+    expect_ok(end.request);
+    expect_error(h.request, PS_ERR_UNKNOWN);
+}
+END_TEST
+
+START_TEST(closing_shard_tells_everyone_why)
+{
+    struct ps_range  range = { .matrix = 1, 0, 16 };
+    struct ps_header h;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PULL, 1, 1);
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 1, &h, NULL, 0, NULL, 0);
+    psd_shard_close(shards[0], "psd received SIGTERM", &out);
+    expect_error(h.request, PS_ERR_CLOSING);
+    ck_assert_str_eq(answer_to(0, NULL).text, "psd received SIGTERM");
+    ck_assert_uint_eq(answer_to(0, NULL).kind, PS_MSG_NOTICE);
+    ck_assert_uint_eq(out.n, 3); /* the one that waits, and a notice to each */
+}
+END_TEST
+
+START_TEST(damaged_messages_are_counted_and_do_no_harm)
+{
+    struct ps_range  range = { .matrix = 1, 0, 16 };
+    float            one[16] = { 1 };
+    struct ps_header h;
+    struct ps_buf   *head;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PUSH, 0, 1);
+    h.seq = 1;
+    h.ranges = &range;
+    h.n_ranges = 1;
+    ck_assert_ok(ps_wire_encode(&h, &head));
+    for (uint64_t i = 0; i < 20000; i++) {
+        struct ps_parcel p = { .route = route_of(0), .n_frames = 1 };
+
+        ck_assert_ok(ps_buf_copy(&p.head, head->data, head->len));
+        ck_assert_ok(ps_buf_copy(&p.frames[0], one, sizeof(one)));
+        p.head->data[ps_random_below(1, 1, i, head->len)] ^=
+            (uint8_t)(1 + ps_random_below(1, 2, i, 255));
+        if (i % 3 == 0)
+            p.head->len = ps_random_below(1, 3, i, head->len);
+        psd_shard_handle(shards[0], 0, &p, &out);
+        forget_answers();
+    }
+    ps_buf_drop(&head);
+    ck_assert_uint_gt(psd_shard_count(shards[0]).bad_messages, 0);
+    ck_assert(pull(1, 0, value));
+    ck_assert_mem_eq(value, start, sizeof(value));
+}
+END_TEST
+
+static Suite *shard_suite(void)
+{
+    Suite *s = suite_create("shard");
+    TCase *t = tcase_create("messages");
+
+    tcase_add_checked_fixture(t, make_decoder, free_all);
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, bsp_step_is_the_weighted_mean);
+    tcase_add_test(t, order_of_arrival_and_number_of_shards_change_no_bit);
+    tcase_add_test(t, overlapping_parts_change_no_bit_either);
+    tcase_add_test(t, pull_is_answered_when_its_iteration_closes);
+    tcase_add_test(t, push_pull_is_one_round_trip);
+    tcase_add_test(t, repeated_push_is_acknowledged_and_not_applied);
+    tcase_add_test(t, asp_applies_at_once);
+    tcase_add_loop_test(t, refused_push_leaves_no_trace, 0, N_FAULTS);
+    tcase_add_test(t, nonfinite_push_can_be_skipped);
+    tcase_add_test(t, iteration_goes_on_without_the_one_that_left);
+    tcase_add_test(t, half_of_an_iteration_of_a_lost_worker_is_dropped);
+    tcase_add_test(t, older_member_list_changes_nothing);
+    tcase_add_test(t, repeated_keys_of_a_push_are_summed_before_the_step);
+    tcase_add_test(t, bsp_rows_are_summed_over_workers_in_rank_order);
+    tcase_add_test(t, key_frame_of_the_wrong_size_is_refused);
+    tcase_add_test(t, counters_are_exact);
+    tcase_add_test(t, observer_reads_the_newest_without_waiting);
+    tcase_add_test(t, only_the_coordinator_gives_orders);
+    tcase_add_test(t, orders_may_come_twice);
+    tcase_add_test(t, impossible_matrix_is_refused);
+    tcase_add_test(t, end_of_the_job_answers_those_who_wait);
+    tcase_add_test(t, closing_shard_tells_everyone_why);
+    tcase_add_test(t, damaged_messages_are_counted_and_do_no_harm);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+TEST_MAIN(shard_suite)
