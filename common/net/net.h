@@ -10,8 +10,8 @@
  * PS_HEADER_BYTES, more than PS_FRAMES_MAX payload frames) are dropped and counted.
  * A frame over PS_FRAME_BYTES ends the connection it comes from.
  *
- * Thread: every object belongs to the thread that made it; ps_net itself may be
- * shared.
+ * Thread: every object belongs to one thread, which may be another than the one that
+ * made it if it starts afterwards; ps_net itself may be shared.
  */
 #ifndef PS_NET_NET_H
 #define PS_NET_NET_H
@@ -41,6 +41,9 @@ uint64_t    ps_server_dropped(const struct ps_server *s);  /* malformed messages
 /* Connects in the background; a peer that is not there yet is no failure. */
 ps_status ps_link_open(struct ps_link **out, struct ps_net *net,
                        const char *endpoint) PS_CHECKED;
+
+/* Would it take a parcel now?  Not before the connection stands. */
+bool ps_link_ready(const struct ps_link *l);
 
 /* Messages not yet sent are given up after `linger_ms`. */
 void ps_link_close(struct ps_link **l, int linger_ms);
@@ -83,8 +86,9 @@ struct ps_poll {
 };
 
 /*
- * Waits until one is ready to receive, at most `timeout_ms` (0: only looks).  An
- * interrupted wait returns PS_OK with nothing ready.  At most PS_POLLS_MAX entries.
+ * Waits until one is ready to receive, at most `timeout_ms` (0: only looks, negative:
+ * for ever).  An interrupted wait returns PS_OK with nothing ready.  At most
+ * PS_POLLS_MAX entries.
  */
 ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms) PS_CHECKED;
 

@@ -1,0 +1,153 @@
+/* shard_thread.c - see shard_thread.h. */
+#include "server/daemon/shard_thread.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Messages between two looks at the stop signal. */
+#define BATCH 64
+
+struct psd_shard_thread {
+    pthread_t             thread;
+    struct ps_signal     *failed; /* the daemon's */
+    struct ps_signal     *stop;
+    _Atomic(const char *) why;    /* for the workers; set before `stop` is raised */
+    ps_status             status; /* read after the join */
+    char                  endpoint[PS_ENDPOINT_BYTES];
+
+    /* from here on the thread's own */
+    struct ps_server *server;
+    struct psd_shard *shard;
+    struct ps_outbox  out;
+};
+
+/* What cannot be delivered is dropped: who wanted it asks again. */
+static void deliver(struct psd_shard_thread *t)
+{
+    for (size_t i = 0; i < t->out.n; i++) {
+        ps_status st = ps_server_send(t->server, &t->out.parcels[i]);
+
+        if (st)
+            ps_log(PS_LOG_DEBUG, "%s: an answer was not delivered: %s", t->endpoint,
+                   ps_status_text(st));
+    }
+    ps_outbox_clear(&t->out);
+}
+
+/* Handles what is there, at most a batch.  PS_ERR_TIMEOUT: nothing more is there. */
+static ps_status serve_batch(struct psd_shard_thread *t)
+{
+    struct ps_parcel p;
+
+    for (int i = 0; i < BATCH; i++) {
+        ps_status st = ps_server_receive(t->server, &p);
+
+        if (st)
+            return st;
+        psd_shard_handle(t->shard, ps_now_ns(), &p, &t->out);
+        deliver(t);
+    }
+    return PS_OK;
+}
+
+static ps_status serve(struct psd_shard_thread *t)
+{
+    struct ps_poll polls[] = { { .server = t->server }, { .signal = t->stop } };
+    ps_status      st = PS_OK;
+
+    while (st == PS_OK) {
+        st = ps_net_poll(polls, 2, -1);
+        if (st || polls[1].ready)
+            return st;
+        if (polls[0].ready)
+            st = serve_batch(t);
+        if (st == PS_ERR_TIMEOUT || st == PS_ERR_NO_MEMORY)
+            st = PS_OK; /* a message lost for want of memory is sent again */
+    }
+    return st;
+}
+
+static void *run(void *arg)
+{
+    struct psd_shard_thread *t = arg;
+
+    t->status = serve(t);
+    if (t->status)
+        ps_signal_raise(t->failed);
+    psd_shard_close(t->shard, t->status ? "psd failed" : t->why, &t->out);
+    deliver(t);
+    ps_server_close(&t->server);
+    return NULL;
+}
+
+static void free_thread(struct psd_shard_thread **t)
+{
+    ps_server_close(&(*t)->server);
+    psd_shard_free(&(*t)->shard);
+    ps_signal_free(&(*t)->stop);
+    ps_outbox_free(&(*t)->out);
+    free(*t);
+    *t = NULL;
+}
+
+static ps_status start(struct psd_shard_thread               *t,
+                       const struct psd_shard_thread_options *o)
+{
+    ps_status st = ps_signal_new(&t->stop);
+    int       failed;
+
+    if (!st)
+        st = psd_shard_new(&t->shard, &o->shard);
+    if (!st)
+        st = ps_server_open(&t->server, o->net, o->endpoint);
+    if (st)
+        return st;
+    strcpy(t->endpoint, ps_server_endpoint(t->server));
+    t->failed = o->failed;
+    failed = pthread_create(&t->thread, NULL, run, t);
+    if (failed)
+        return ps_fail(PS_ERR_SYSTEM, "shard at %s: cannot start a thread: %s",
+                       t->endpoint, strerror(failed));
+    return PS_OK;
+}
+
+ps_status psd_shard_thread_start(struct psd_shard_thread              **out,
+                                 const struct psd_shard_thread_options *o)
+{
+    struct psd_shard_thread *t = calloc(1, sizeof(*t));
+    ps_status                st;
+
+    if (!t)
+        return ps_fail(PS_ERR_NO_MEMORY, "shard at %s: no memory", o->endpoint);
+    st = start(t, o);
+    if (st) {
+        free_thread(&t);
+        return st;
+    }
+    *out = t;
+    return PS_OK;
+}
+
+const char *psd_shard_thread_endpoint(const struct psd_shard_thread *t)
+{
+    return t->endpoint;
+}
+
+void psd_shard_thread_stop(struct psd_shard_thread *t, const char *why)
+{
+    t->why = why;
+    ps_signal_raise(t->stop);
+}
+
+ps_status psd_shard_thread_join(struct psd_shard_thread **t)
+{
+    ps_status st;
+
+    if (!*t)
+        return PS_OK;
+    pthread_join((*t)->thread, NULL);
+    st = (*t)->status;
+    free_thread(t);
+    return st;
+}
