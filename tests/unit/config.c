@@ -314,7 +314,7 @@ static const struct {
       ":3: shard_listen: ipc://a " ENDPOINT "another path than that of listen" },
     { "shards: 2\nshard_listen: ipc://" LONG_PATH "123456789\n", NULL,
       ":2: shard_listen: "
-      "ipc://0123456789012345678901234567890123456789012345678901... " ENDPOINT
+      "ipc://012345678901234567890123456789012345678901234567890123... " ENDPOINT
       "a path of 1 to 98 bytes, to which every shard adds its number" },
     { "shards: 2\n", "listen=here", "--set listen=here: here " ENDPOINT TCP_OR_IPC },
 };
