@@ -269,7 +269,7 @@ static ps_status start_server(struct run *r, unsigned number, const char *progra
     char *config = numbered(r, "psd", number, "yaml");
     char *announce = numbered(r, "psd", number, "endpoint");
     char *argv[] = {
-        (char *)program, "--config", config, "--announce", announce, NULL
+        (char *)program, (char *)"--config", config, (char *)"--announce", announce, NULL
     };
     char     *environment[] = { NULL };
     ps_status st;
