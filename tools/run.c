@@ -266,11 +266,10 @@ static ps_status write_server_config(struct run *r, unsigned number, const char 
 
 static ps_status start_server(struct run *r, unsigned number, const char *program)
 {
-    char *config = numbered(r, "psd", number, "yaml");
-    char *announce = numbered(r, "psd", number, "endpoint");
-    char *argv[] = {
-        (char *)program, (char *)"--config", config, (char *)"--announce", announce, NULL
-    };
+    char     *config = numbered(r, "psd", number, "yaml");
+    char     *announce = numbered(r, "psd", number, "endpoint");
+    char     *argv[] = { (char *)program,      (char *)"--config", config,
+                         (char *)"--announce", announce,           NULL };
     char     *environment[] = { NULL };
     ps_status st;
 
