@@ -40,6 +40,7 @@ struct ps_daemon_config {
     uint32_t keep_finished;  /* 0 .. 4096 [16] */
 };
 
+/* `file` NULL: the defaults.  `sets` are "a.b=c" overrides, later ones win. */
 ps_status ps_daemon_config_load(struct ps_daemon_config **out, const char *file,
                                 const char *const *sets, size_t n_sets) PS_CHECKED;
 ps_status ps_daemon_config_print(const struct ps_daemon_config *c, FILE *to) PS_CHECKED;

@@ -192,16 +192,17 @@ static ps_status finish(struct ps_daemon_config *c, const struct ps_node *tree,
 ps_status ps_daemon_config_load(struct ps_daemon_config **out, const char *file,
                                 const char *const *sets, size_t n_sets)
 {
+    const char     *name = file ? file : "default"; /* in complaints */
     struct ps_node *tree;
     void           *c = NULL;
-    ps_status       st = ps_tree_read(&tree, file);
+    ps_status st = file ? ps_tree_read(&tree, file) : ps_tree_parse(&tree, name, "", 0);
 
     for (size_t i = 0; !st && i < n_sets; i++)
         st = ps_tree_set(tree, sets[i]);
     if (!st)
-        st = ps_schema_load(&c, &schema, tree, file);
+        st = ps_schema_load(&c, &schema, tree, name);
     if (!st)
-        st = finish(c, tree, file);
+        st = finish(c, tree, name);
     ps_tree_free(&tree);
     if (st) {
         ps_schema_free(&schema, &c);
