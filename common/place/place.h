@@ -15,7 +15,7 @@
 
 #define PS_DENSE_SLOTS 256u
 #define PS_SPARSE_SLOTS 4096u
-#define PS_SLOT_ALIGN 16u            /* elements */
+#define PS_SLOT_ALIGN 16u             /* elements */
 #define PS_ONE_SLOT_BYTES (64u << 10) /* a smaller dense matrix is not cut */
 
 struct ps_place {
