@@ -238,7 +238,7 @@ static void close_driver(struct driver *d)
     ps_outbox_free(&d->out);
 }
 
-ps_status psd_coordinator_run(struct psd_daemon *daemon)
+ps_status psd_daemon_coordinate(struct psd_daemon *daemon)
 {
     struct driver *d = calloc(1, sizeof(*d));
     ps_status      st;

@@ -37,6 +37,8 @@ ps_status psd_daemon_start_shards(struct psd_daemon *d)
         st = psd_shard_thread_start(&d->shards[d->n_shards], &o);
         if (st) /* a bad address came from the configuration */
             return st == PS_ERR_BAD_ARG ? PS_ERR_CONFIG : st;
+        ps_log(PS_LOG_DEBUG, "psd: a shard listens on %s",
+               psd_shard_thread_endpoint(d->shards[d->n_shards]));
         d->n_shards++;
     }
     return PS_OK;
@@ -117,7 +119,9 @@ ps_status psd_daemon_run(const struct ps_daemon_config *config, const char *anno
     ps_status         st = set_up(&d), ended;
 
     if (st == PS_OK)
-        st = config->coordinator ? psd_member_run(&d) : psd_coordinator_run(&d);
+        st = config->coordinator ? psd_daemon_join(&d) : psd_daemon_coordinate(&d);
+    if (st == PS_OK)
+        ps_log(PS_LOG_INFO, "%s, ending", psd_signals_reason());
     ended = stop_shards(&d, psd_signals_reason());
     ps_net_free(&d.net); /* waits for what the sockets have still to send, 1 s */
     /* d.stop stays: a signal may come until the process is gone. */

@@ -39,10 +39,12 @@ void psd_daemon_endpoints(const struct psd_daemon *d, const char *out[PS_SHARDS_
 ps_status psd_daemon_announce(const struct psd_daemon *d,
                               const char              *endpoint) PS_CHECKED;
 
-/* The two roles.  Each starts the shards, serves until `stop` is raised, and says
- * goodbye to its peers; the shards are ended by psd_daemon_run. */
-ps_status psd_coordinator_run(struct psd_daemon *d)
-    PS_CHECKED;                                            /* coordinator_driver.c */
-ps_status psd_member_run(struct psd_daemon *d) PS_CHECKED; /* member.c */
+/*
+ * The two roles: coordinator_driver.c and member.c.  Each starts the shards, serves
+ * until `stop` is raised, and says goodbye to its peers; psd_daemon_run ends the
+ * shards.
+ */
+ps_status psd_daemon_coordinate(struct psd_daemon *d) PS_CHECKED;
+ps_status psd_daemon_join(struct psd_daemon *d) PS_CHECKED;
 
 #endif

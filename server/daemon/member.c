@@ -200,7 +200,7 @@ static void close_member(struct member *m)
     ps_decoder_free(&m->decoder);
 }
 
-ps_status psd_member_run(struct psd_daemon *daemon)
+ps_status psd_daemon_join(struct psd_daemon *daemon)
 {
     struct member m = { .daemon = daemon, .coordinator = daemon->config->coordinator };
     bool          stopped = false;
