@@ -157,7 +157,9 @@ static ps_status take_members(struct ps_arena *a, const Psd__Wire__Header *m,
         if (one->state < PS_MEMBER_EXPECTED || one->state > PS_MEMBER_LOST)
             return ps_bad(h, "member %zu in state %u, expected %u to %u", i, one->state,
                           PS_MEMBER_EXPECTED, PS_MEMBER_LOST);
-        if (one->state == PS_MEMBER_ACTIVE && one->session == 0)
+        /* Who only watches a job is not told its workers' secrets. */
+        if (one->state == PS_MEMBER_ACTIVE && one->session == 0 &&
+            h->kind != PS_MSG_WATCH_OK)
             return ps_bad(h, "member %zu is active without a session", i);
         members[i] =
             (struct ps_member){ one->rank, one->incarnation, one->state, one->session };

@@ -2,6 +2,7 @@
  */
 #include "common/wire/wire.h"
 #include "common/base/random.h"
+#include "common/wire/arena.h"
 #include "tests/unit/suite.h"
 
 #include <math.h>
@@ -569,6 +570,22 @@ START_TEST(a_header_of_empty_parts_gets_no_endless_memory)
 }
 END_TEST
 
+START_TEST(an_arena_gives_out_a_mebibyte_and_no_more)
+{
+    struct ps_arena arena = { 0 };
+    size_t          pieces = 0;
+
+    ck_assert_ptr_null(ps_arena_get(&arena, SIZE_MAX));
+    ck_assert_ptr_null(ps_arena_get(&arena, PS_ARENA_MAX + 1));
+    while (ps_arena_get(&arena, 1000))
+        pieces++;
+    ck_assert_uint_eq(pieces, PS_ARENA_MAX / 1008); /* in units of 16 bytes */
+    ps_arena_reset(&arena);
+    ck_assert_ptr_nonnull(ps_arena_get(&arena, PS_ARENA_MAX / 2));
+    ps_arena_free(&arena);
+}
+END_TEST
+
 static void append(const void *more, size_t n)
 {
     struct ps_buf *longer;
@@ -908,6 +925,20 @@ START_TEST(a_name_has_at_most_127_bytes)
 }
 END_TEST
 
+START_TEST(onlookers_see_members_without_their_sessions)
+{
+    static const struct ps_member active = { .rank = 1, .state = PS_MEMBER_ACTIVE };
+    struct ps_header              sent = { .kind = PS_MSG_WATCH_OK,
+                                           .n_members = 1,
+                                           .members = &active },
+                     got;
+
+    encode(&sent);
+    ck_assert_ok(decode(&got));
+    assert_same(&sent, &got);
+}
+END_TEST
+
 START_TEST(an_observer_says_hello_without_a_job_spec)
 {
     struct ps_header sent = { .kind = PS_MSG_HELLO,
@@ -1054,6 +1085,7 @@ static Suite *wire_suite(void)
     tcase_add_test(damage, text_is_no_header);
     tcase_add_test(damage, an_oversized_header_is_not_even_parsed);
     tcase_add_loop_test(damage, a_header_of_empty_parts_gets_no_endless_memory, 0, 2);
+    tcase_add_test(damage, an_arena_gives_out_a_mebibyte_and_no_more);
     tcase_add_test(damage, another_version_can_be_answered);
     tcase_add_test(damage, fields_of_a_newer_peer_are_ignored);
     tcase_add_test(damage, a_nul_inside_a_text_is_refused);
@@ -1064,6 +1096,7 @@ static Suite *wire_suite(void)
     tcase_add_loop_test(fields, a_field_out_of_its_range_is_refused_with_a_sentence, 0,
                         (int)COUNT(spoils));
     tcase_add_test(fields, a_name_has_at_most_127_bytes);
+    tcase_add_test(fields, onlookers_see_members_without_their_sessions);
     tcase_add_test(fields, an_observer_says_hello_without_a_job_spec);
     suite_add_tcase(s, fields);
 
