@@ -19,14 +19,14 @@
 struct psd_coordinator;
 
 struct psd_coordinator_options {
-    uint64_t server_epoch;
-    uint64_t random_seed;       /* for sessions and job secrets; from the kernel */
-    uint64_t worker_silence_ns; /* a worker silent for longer is lost */
-    uint64_t shard_timeout_ns;  /* a shard that does not answer for longer is lost */
-    uint32_t keep_finished;     /* finished jobs kept for inspection */
-    uint32_t max_jobs;
-    const char *token;          /* of the cluster; "" = none */
-    const char *endpoint;       /* its own, for status */
+    uint64_t    server_epoch;
+    uint64_t    random_seed;       /* for sessions and job secrets; from the kernel */
+    uint64_t    worker_silence_ns; /* a worker silent for longer is lost */
+    uint64_t    shard_timeout_ns;  /* a shard that does not answer for longer is lost */
+    uint32_t    keep_finished;     /* finished jobs kept for inspection */
+    uint32_t    max_jobs;
+    const char *token;    /* of the cluster; "" = none */
+    const char *endpoint; /* its own, for status */
 };
 
 ps_status psd_coordinator_new(struct psd_coordinator              **out,

@@ -1,0 +1,412 @@
+/*
+ * coordinator_private.h - what the files of the coordinator share.
+ *
+ * A request is answered either at once or by an *operation*: something that every
+ * shard of a job has to know.  A job's operations stand in a queue and only the first
+ * one is under way, so what shards learn never overtakes itself; an operation is
+ * composed when its turn comes, so several changes of members that wait become one.
+ *
+ * What happens to a job is done in two steps.  Handlers change members and queue
+ * operations; when they are through, coord_settle looks at every job and starts, counts
+ * off and ends operations until nothing moves.  So no handler frees what its caller
+ * still looks at.
+ *
+ * A handler returns a status; when that is a failure, its sentence (ps_fail) is the
+ * answer.
+ *
+ * Thread: the one that owns the coordinator.
+ */
+#ifndef PSD_COORDINATOR_COORDINATOR_PRIVATE_H
+#define PSD_COORDINATOR_COORDINATOR_PRIVATE_H
+
+#include "common/place/place.h"
+#include "common/wire/wire.h"
+#include "server/coordinator/coordinator.h"
+
+#define COORD_SECOND_NS UINT64_C(1000000000)
+#define COORD_RESEND_NS COORD_SECOND_NS
+#define COORD_TICK_NS (COORD_SECOND_NS / 4)
+
+#define COORD_OBSERVERS_MAX 64u
+#define COORD_OBSERVER_RANK UINT32_MAX
+#define COORD_REPORTS_KEPT 65536u
+#define COORD_METRICS_MAX 256u      /* different names of reports in a job */
+#define COORD_MEMBERS_PIECE 512u    /* workers that one MEMBERS or JOB mentions */
+#define COORD_ASKERS_MAX 8192u      /* who wait for one operation */
+#define COORD_ENDPOINTS_BYTES 8192u /* of all shards, so that WELCOME fits a header */
+
+/* Who is to be answered, later. */
+struct coord_asker {
+    struct ps_route route;
+    uint64_t        request;
+    uint32_t        kind;    /* what it asked */
+    uint32_t        rank;    /* HELLO, BYE: of the member it is about */
+    uint64_t        session; /* the same */
+};
+
+/* One message to one shard, kept until it is answered. */
+struct coord_call {
+    uint32_t       shard; /* of the cluster */
+    bool           answered;
+    struct ps_buf *head;
+};
+
+struct coord_matrix {
+    struct ps_matrix_spec spec;
+    bool                  ready; /* every shard has it */
+    uint32_t              n_runs;
+    struct ps_slot_run   *runs;
+};
+
+struct coord_operation {
+    struct coord_operation *next;
+    uint32_t                kind; /* PS_MSG_JOB, MEMBERS, MATRIX_ADD, JOB_END, STATS */
+    bool                    started;
+    uint64_t                started_ns, sent_ns;
+
+    uint64_t           first_request; /* call i has request first_request + i */
+    uint32_t           n_calls, n_owed, calls_room;
+    struct coord_call *calls;
+
+    ps_status status; /* the first thing that went wrong */
+    char      why[PS_TEXT_BYTES];
+
+    struct coord_matrix *matrix; /* MATRIX_ADD; the job owns it */
+
+    uint32_t            n_askers, askers_room;
+    struct coord_asker *askers;
+};
+
+/* A worker or an observer. */
+struct coord_member {
+    uint32_t rank, incarnation;
+    uint32_t state;  /* enum ps_member_state */
+    bool     untold; /* shards have yet to be told of its state */
+    bool     silent; /* lost because it was not heard, so it may come back */
+    uint64_t session;
+
+    struct ps_route route; /* where it was last heard */
+    uint64_t        pid;
+    uint64_t        hello; /* request number of its HELLO */
+    char            host[PS_NAME_BYTES];
+
+    uint64_t          heard_ns;
+    uint64_t          clock;
+    uint64_t          report_seq; /* of its last REPORT */
+    struct ps_traffic traffic;
+};
+
+/* A record as it is kept; its number is its place. */
+struct coord_record {
+    uint64_t clock, time_us;
+    uint32_t rank;
+    uint32_t metric; /* in the table of names */
+    double   value;
+};
+
+struct coord_reports {
+    uint64_t             last; /* number of the newest, 0: none yet */
+    uint32_t             n, room;
+    struct coord_record *ring; /* record k is at k % room */
+    uint32_t             n_metrics;
+    char (*metrics)[PS_NAME_BYTES];
+};
+
+enum coord_state {
+    COORD_WAITING = 1, /* for workers that have not said hello */
+    COORD_RUNNING,
+    COORD_FINISHED, /* this and what follows: over */
+    COORD_ABORTED,
+    COORD_FAILED,
+};
+
+struct coord_job {
+    uint32_t           number;
+    struct ps_job_spec spec;
+    enum coord_state   state;
+    ps_status          status; /* of an aborted or failed job, and the sentence */
+    char               why[PS_TEXT_BYTES];
+
+    bool     created;    /* the shards know it */
+    bool     changed;    /* members are to be looked at */
+    bool     dropping;   /* JOB_END is on its way, nobody finds it any more */
+    bool     gone;       /* to be freed */
+    uint64_t over_order; /* the lower, the longer over */
+    uint64_t created_ns;
+    uint64_t idle_ns; /* since when nobody is active */
+    uint32_t n_active;
+
+    /* By the job's own numbers, 0 .. n_shards-1; the cluster's number in `shards`. */
+    uint32_t n_shards;
+    uint32_t shards[PS_SHARDS_MAX];
+    uint64_t load[PS_SHARDS_MAX];        /* bytes */
+    uint64_t load_before[PS_SHARDS_MAX]; /* the MATRIX_ADD that is under way */
+
+    uint64_t             membership_epoch, map_epoch;
+    struct coord_member *members; /* [spec.workers] by rank */
+    uint32_t             n_observers;
+    struct coord_member *observers; /* [COORD_OBSERVERS_MAX] */
+
+    uint32_t              last_matrix; /* number given last */
+    uint32_t              n_matrices, matrices_room;
+    struct coord_matrix **matrices; /* in byte order of names */
+
+    struct coord_reports    reports;
+    struct coord_operation *operations; /* the first may be under way */
+};
+
+/* A psd of the cluster. */
+struct coord_server {
+    char            host[PS_NAME_BYTES];
+    uint64_t        pid;
+    uint64_t        control;
+    bool            joined; /* another process: its silence counts */
+    bool            lost;
+    bool            parted; /* will not come back */
+    uint64_t        heard_ns;
+    struct ps_route route;
+    uint32_t        first_shard, n_shards;
+};
+
+struct coord_shard {
+    char     endpoint[PS_ENDPOINT_BYTES];
+    uint32_t server;
+    bool     lost;
+
+    /* its last account */
+    uint64_t             bad_messages, denied;
+    uint32_t             n_stats;
+    struct ps_job_stats *stats;
+};
+
+struct psd_coordinator {
+    struct psd_coordinator_options options;
+    char                           token[PS_TEXT_BYTES];
+    char                           endpoint[PS_ENDPOINT_BYTES];
+    struct ps_decoder             *decoder;
+
+    /* lent for one call from outside */
+    uint64_t          now_ns;
+    struct ps_outbox *out;
+
+    bool     closing;
+    char     closing_why[PS_TEXT_BYTES];
+    uint64_t started_ns; /* first time it was told; for the uptime */
+    uint64_t ticked_ns;
+    uint64_t n_secrets;    /* drawn so far: index of the random stream */
+    uint64_t next_request; /* to shards */
+    uint64_t bad_messages, denied;
+
+    uint32_t            n_servers, n_shards;
+    struct coord_server servers[PS_SHARDS_MAX];
+    struct coord_shard  shards[PS_SHARDS_MAX];
+
+    uint32_t           last_job; /* number given last */
+    uint64_t           last_over;
+    size_t             n_jobs, jobs_room;
+    struct coord_job **jobs; /* in order of numbers */
+
+    struct coord_operation *stats; /* the round for STATUS, or NULL */
+};
+
+/* What a handler sees of a message. */
+struct coord_request {
+    const struct ps_header *h;
+    struct coord_asker      asker;
+};
+
+/* ---- coordinator.c: answers ------------------------------------------------------ */
+
+void coord_send(struct psd_coordinator *c, const struct ps_route *to,
+                const struct ps_header *h);
+
+/* Fills in the request; an answer that does not fit becomes an error. */
+void coord_answer(struct psd_coordinator *c, const struct coord_asker *asker,
+                  struct ps_header *h, struct ps_buf **frames, uint32_t n_frames);
+void coord_answer_ok(struct psd_coordinator *c, const struct coord_asker *asker);
+void coord_answer_error(struct psd_coordinator *c, const struct coord_asker *asker,
+                        ps_status status, const char *why);
+
+/* Random, never 0. */
+uint64_t coord_secret(struct psd_coordinator *c);
+
+/* PS_ERR_DENIED, counted, unless the token is the cluster's. */
+ps_status coord_check_token(struct psd_coordinator *c, const char *token) PS_CHECKED;
+
+/* ---- fanout.c: operations -------------------------------------------------------- */
+
+ps_status coord_operation_new(struct coord_operation **out, uint32_t kind) PS_CHECKED;
+void      coord_operation_free(struct coord_operation **operation);
+
+/* One more to be answered at the end; the same one once. */
+ps_status coord_operation_ask(struct coord_operation   *operation,
+                              const struct coord_asker *asker) PS_CHECKED;
+
+/* One more message, to a shard of the cluster; `h` gets what such messages carry. */
+ps_status coord_operation_call(struct psd_coordinator *c,
+                               struct coord_operation *operation, uint32_t shard,
+                               struct ps_header *h) PS_CHECKED;
+
+/* Sends what is owed, for the first time or again. */
+void coord_operation_send(struct psd_coordinator *c, struct coord_operation *operation);
+
+/* Was this a shard's answer to it?  Then it is counted off. */
+bool coord_operation_answered(struct coord_operation *operation, uint32_t shard,
+                              const struct ps_header *h);
+
+/* The shard is lost and owes nothing any more; true if it did. */
+bool coord_operation_excuse(struct coord_operation *operation, uint32_t shard);
+
+/* Keeps the first failure. */
+void coord_operation_spoil(struct coord_operation *operation, ps_status status,
+                           const char *why);
+
+/* Answers all who wait with a failure; one who said goodbye gets what he wants. */
+void coord_operation_refuse(struct psd_coordinator       *c,
+                            const struct coord_operation *operation, ps_status status,
+                            const char *why);
+
+/* Resends what is due; sets `overdue` for shards that have owed for too long. */
+void coord_operation_tick(struct psd_coordinator *c, struct coord_operation *operation,
+                          bool overdue[PS_SHARDS_MAX]);
+
+/* ---- servers.c: processes and shards --------------------------------------------- */
+
+ps_status coord_join(struct psd_coordinator     *c,
+                     const struct coord_request *r) PS_CHECKED;
+ps_status coord_part(struct psd_coordinator     *c,
+                     const struct coord_request *r) PS_CHECKED;
+ps_status coord_server_beat(struct psd_coordinator     *c,
+                            const struct coord_request *r) PS_CHECKED;
+void      coord_servers_tick(struct psd_coordinator *c);
+void      coord_shard_heard(struct psd_coordinator *c, uint32_t shard);
+
+/* The sentence says how it was found out. */
+void coord_shard_lose(struct psd_coordinator *c, uint32_t shard, const char *why);
+
+/* ---- jobs.c -----------------------------------------------------------------------
+ */
+
+ps_status coord_job_new(struct psd_coordinator *c, const struct ps_job_spec *spec,
+                        struct coord_job **out) PS_CHECKED;
+struct coord_job *coord_job_find(struct psd_coordinator *c, const char *name);
+struct coord_job *coord_job_at(struct psd_coordinator *c, uint32_t number);
+void              coord_job_free(struct coord_job **job);
+
+static inline bool coord_job_over(const struct coord_job *job)
+{
+    return job->state >= COORD_FINISHED;
+}
+
+/* The word of status and WATCH. */
+const char *coord_job_word(const struct coord_job *job);
+
+/* Of the slowest active worker; when none is active, of the fastest there was. */
+uint64_t coord_job_clock(const struct coord_job *job);
+
+/* Ends it before its workers do: they are told, and whoever waits is. */
+void coord_job_end(struct psd_coordinator *c, struct coord_job *job,
+                   enum coord_state state, ps_status status, const char *why);
+
+/* Forgets it; the shards are told, and so are those who wait or only read. */
+void coord_job_drop(struct psd_coordinator *c, struct coord_job *job, ps_status status,
+                    const char *why);
+
+/* A job whose members have changed: is it running, is it over? */
+void coord_job_look(struct psd_coordinator *c, struct coord_job *job);
+
+void coord_job_shard_lost(struct psd_coordinator *c, struct coord_job *job,
+                          uint32_t shard, const char *why);
+void coord_job_tick(struct psd_coordinator *c, struct coord_job *job);
+
+/* The same message to every shard of the job that is up; JOB gets its index. */
+ps_status coord_job_call(struct psd_coordinator *c, const struct coord_job *job,
+                         struct coord_operation *operation,
+                         struct ps_header       *h) PS_CHECKED;
+
+/* At the end of the job's queue. */
+ps_status coord_job_queue(struct coord_job *job, uint32_t kind,
+                          struct coord_operation **out) PS_CHECKED;
+
+/* The operation of this kind that has not been started, or NULL. */
+struct coord_operation *coord_job_queued(const struct coord_job *job, uint32_t kind);
+
+/* Moves every job and the round of STATUS as far as they go. */
+void coord_settle(struct psd_coordinator *c);
+
+/* ---- members.c --------------------------------------------------------------------
+ */
+
+ps_status coord_hello(struct psd_coordinator     *c,
+                      const struct coord_request *r) PS_CHECKED;
+ps_status coord_beat(struct psd_coordinator     *c,
+                     const struct coord_request *r) PS_CHECKED;
+ps_status coord_bye(struct psd_coordinator     *c,
+                    const struct coord_request *r) PS_CHECKED;
+
+/*
+ * Whose message is this?  PS_ERR_UNKNOWN (job), PS_ERR_DENIED (session).  The member
+ * has been heard.
+ */
+ps_status coord_member_find(struct psd_coordinator *c, const struct coord_request *r,
+                            struct coord_job    **job,
+                            struct coord_member **member) PS_CHECKED;
+
+/* May it still ask for things?  Why not is in the sentence. */
+ps_status coord_member_check(const struct coord_job    *job,
+                             const struct coord_member *member) PS_CHECKED;
+
+/* The state that others are told; the session stays secret unless it is for shards. */
+struct ps_member coord_member_view(const struct coord_job    *job,
+                                   const struct coord_member *member, bool for_shards);
+
+/* Takes it out of those who count, as the job's on_loss says; `fact` is what it did. */
+void coord_member_lose(struct psd_coordinator *c, struct coord_job *job,
+                       struct coord_member *member, const char *fact);
+
+bool      coord_members_untold(const struct coord_job *job);
+ps_status coord_members_compose(struct psd_coordinator *c, struct coord_job *job,
+                                struct coord_operation *operation) PS_CHECKED;
+void      coord_members_told(struct psd_coordinator *c, struct coord_job *job,
+                             const struct coord_operation *operation);
+void      coord_members_notice(struct psd_coordinator *c, const struct coord_job *job,
+                               ps_status status, const char *why);
+void      coord_members_tick(struct psd_coordinator *c, struct coord_job *job);
+
+/* ---- matrices.c -------------------------------------------------------------------
+ */
+
+ps_status coord_matrix(struct psd_coordinator     *c,
+                       const struct coord_request *r) PS_CHECKED;
+ps_status coord_list(struct psd_coordinator     *c,
+                     const struct coord_request *r) PS_CHECKED;
+ps_status coord_matrix_compose(struct psd_coordinator *c, struct coord_job *job,
+                               struct coord_operation *operation) PS_CHECKED;
+void      coord_matrix_added(struct psd_coordinator *c, struct coord_job *job,
+                             const struct coord_operation *operation);
+void coord_matrix_undo(struct coord_job *job, const struct coord_operation *operation);
+void coord_matrix_free(struct coord_matrix **matrix);
+
+/* ---- reports.c ---------------------------------------------------------------------
+ */
+
+ps_status         coord_report(struct psd_coordinator     *c,
+                               const struct coord_request *r) PS_CHECKED;
+ps_status         coord_watch(struct psd_coordinator     *c,
+                              const struct coord_request *r) PS_CHECKED;
+void              coord_reports_free(struct coord_reports *reports);
+struct ps_traffic coord_job_traffic(const struct coord_job *job);
+
+/* ---- status.c ----------------------------------------------------------------------
+ */
+
+ps_status coord_status(struct psd_coordinator     *c,
+                       const struct coord_request *r) PS_CHECKED;
+ps_status coord_stats_compose(struct psd_coordinator *c,
+                              struct coord_operation *operation) PS_CHECKED;
+ps_status coord_stats_take(struct coord_shard     *shard,
+                           const struct ps_header *h) PS_CHECKED;
+void      coord_stats_done(struct psd_coordinator       *c,
+                           const struct coord_operation *operation);
+
+#endif

@@ -1,0 +1,497 @@
+/* members.c - the workers and observers of a job: coming, staying, going. */
+#include "server/coordinator/coordinator_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ps_member coord_member_view(const struct coord_job    *job,
+                                   const struct coord_member *m, bool for_shards)
+{
+    struct ps_member view = {
+        .rank = m->rank,
+        .incarnation = m->incarnation,
+        .state = m->state,
+        .session = for_shards ? m->session : 0,
+    };
+
+    /* With on_loss: wait the others go on waiting for it, and it may come back. */
+    if (for_shards && m->state == PS_MEMBER_LOST && !coord_job_over(job) &&
+        job->spec.on_loss == PS_LOSS_WAIT)
+        view.state = PS_MEMBER_ACTIVE;
+    return view;
+}
+
+static struct coord_member *find_session(struct coord_job *job, uint32_t rank,
+                                         uint64_t session)
+{
+    if (session == 0)
+        return NULL;
+    if (rank < job->spec.workers)
+        return job->members[rank].session == session ? &job->members[rank] : NULL;
+    for (uint32_t i = 0; i < job->n_observers; i++)
+        if (job->observers[i].session == session)
+            return &job->observers[i];
+    return NULL;
+}
+
+/* ---- what the shards are told
+ * ---------------------------------------------------------- */
+
+bool coord_members_untold(const struct coord_job *job)
+{
+    for (uint32_t r = 0; r < job->spec.workers; r++)
+        if (job->members[r].untold)
+            return true;
+    for (uint32_t i = 0; i < job->n_observers; i++)
+        if (job->observers[i].untold)
+            return true;
+    return false;
+}
+
+/* All workers where they fit a message; of a larger job, those that have changed.  The
+ * observers are those that are there. */
+ps_status coord_members_compose(struct psd_coordinator *c, struct coord_job *job,
+                                struct coord_operation *operation)
+{
+    struct ps_member list[COORD_MEMBERS_PIECE + COORD_OBSERVERS_MAX];
+    bool             whole = job->spec.workers <= COORD_MEMBERS_PIECE;
+    struct ps_header h = {
+        .membership_epoch = ++job->membership_epoch,
+        .members = list,
+    };
+
+    for (uint32_t r = 0; r < job->spec.workers && h.n_members < COORD_MEMBERS_PIECE;
+         r++) {
+        if (!whole && !job->members[r].untold)
+            continue;
+        list[h.n_members++] = coord_member_view(job, &job->members[r], true);
+        job->members[r].untold = false;
+    }
+    for (uint32_t i = 0; i < job->n_observers; i++) {
+        if (job->observers[i].state == PS_MEMBER_ACTIVE)
+            list[h.n_members++] = coord_member_view(job, &job->observers[i], true);
+        job->observers[i].untold = false;
+    }
+    return coord_job_call(c, job, operation, &h);
+}
+
+static void forget_observers(struct coord_job *job)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < job->n_observers; i++)
+        if (job->observers[i].state == PS_MEMBER_ACTIVE || job->observers[i].untold)
+            job->observers[kept++] = job->observers[i];
+    job->n_observers = kept;
+}
+
+static void welcome(struct psd_coordinator *c, const struct coord_job *job,
+                    const struct coord_member *m, const struct coord_asker *asker)
+{
+    const char      *endpoints[PS_SHARDS_MAX];
+    struct ps_header h = {
+        .kind = PS_MSG_WELCOME,
+        .job = job->number,
+        .session = m->session,
+        .rank = m->rank,
+        .incarnation = m->incarnation,
+        .server_epoch = c->options.server_epoch,
+        .membership_epoch = job->membership_epoch,
+        .map_epoch = job->map_epoch,
+        .n_shards = job->n_shards,
+        .job_spec = &job->spec,
+        .n_endpoints = job->n_shards,
+        .endpoints = endpoints,
+    };
+
+    for (uint32_t i = 0; i < job->n_shards; i++)
+        endpoints[i] = c->shards[job->shards[i]].endpoint;
+    coord_answer(c, asker, &h, NULL, 0);
+}
+
+static void answer(struct psd_coordinator *c, const struct coord_job *job,
+                   const struct coord_member *m, const struct coord_asker *asker)
+{
+    if (asker->kind == PS_MSG_BYE)
+        coord_answer_ok(c, asker);
+    else if (m && m->state == PS_MEMBER_ACTIVE)
+        welcome(c, job, m, asker);
+    else
+        coord_answer_error(c, asker, PS_ERR_RANK,
+                           "the worker was lost before it was welcome");
+}
+
+/* Answers when the shards know the member's state. */
+static ps_status answer_when_told(struct psd_coordinator *c, struct coord_job *job,
+                                  const struct coord_member *m,
+                                  const struct coord_asker  *asker)
+{
+    struct coord_operation *operation = job->operations;
+    ps_status               st = PS_OK;
+
+    if (m && m->untold) {
+        operation = coord_job_queued(job, PS_MSG_MEMBERS);
+        if (!operation)
+            st = coord_job_queue(job, PS_MSG_MEMBERS, &operation);
+    } else if (operation &&
+               !(operation->started && operation->kind == PS_MSG_MEMBERS)) {
+        operation = NULL;
+    }
+    if (st)
+        return st;
+    if (operation)
+        return coord_operation_ask(operation, asker);
+    answer(c, job, m, asker);
+    return PS_OK;
+}
+
+void coord_members_told(struct psd_coordinator *c, struct coord_job *job,
+                        const struct coord_operation *operation)
+{
+    for (uint32_t i = 0; i < operation->n_askers; i++) {
+        const struct coord_asker  *asker = &operation->askers[i];
+        const struct coord_member *m = find_session(job, asker->rank, asker->session);
+        ps_status                  st;
+
+        if (!m || !m->untold) {
+            answer(c, job, m, asker);
+            continue;
+        }
+        st = answer_when_told(c, job, m, asker); /* it has changed again */
+        if (st)
+            coord_answer_error(c, asker, st, ps_log_last_error());
+    }
+    forget_observers(job);
+    job->changed = true;
+}
+
+static void notice(struct psd_coordinator *c, const struct coord_member *m,
+                   ps_status status, const char *why)
+{
+    struct ps_header h = { .kind = PS_MSG_NOTICE, .status = status, .text = why };
+
+    if (m->state == PS_MEMBER_ACTIVE)
+        coord_send(c, &m->route, &h);
+}
+
+void coord_members_notice(struct psd_coordinator *c, const struct coord_job *job,
+                          ps_status status, const char *why)
+{
+    for (uint32_t r = 0; r < job->spec.workers; r++)
+        notice(c, &job->members[r], status, why);
+    for (uint32_t i = 0; i < job->n_observers; i++)
+        notice(c, &job->observers[i], status, why);
+}
+
+/* ---- coming
+ * ------------------------------------------------------------------------------ */
+
+static bool same_hello(const struct coord_member *m, const struct coord_request *r)
+{
+    char host[PS_NAME_BYTES];
+
+    snprintf(host, sizeof(host), "%.127s", r->h->text);
+    return m->state == PS_MEMBER_ACTIVE && m->hello == r->asker.request &&
+           m->pid == r->h->pid && !strcmp(m->host, host);
+}
+
+static void admit(struct psd_coordinator *c, struct coord_job *job,
+                  struct coord_member *m, const struct coord_request *r)
+{
+    *m = (struct coord_member){
+        .rank = m->rank,
+        .incarnation = m->incarnation + 1,
+        .state = PS_MEMBER_ACTIVE,
+        .untold = true,
+        .session = coord_secret(c),
+        .route = r->asker.route,
+        .pid = r->h->pid,
+        .hello = r->asker.request,
+        .heard_ns = c->now_ns,
+    };
+    snprintf(m->host, sizeof(m->host), "%.127s", r->h->text);
+    job->changed = true;
+}
+
+static ps_status rank_taken(const struct coord_job *job, const struct coord_member *m)
+{
+    if (m->state == PS_MEMBER_ACTIVE)
+        return ps_fail(PS_ERR_RANK, "rank %u of job %s is taken by pid %ju on %s",
+                       m->rank, job->spec.name, (uintmax_t)m->pid, m->host);
+    return ps_fail(PS_ERR_RANK,
+                   "rank %u of job %s is gone: pid %ju on %s %s, and a running job "
+                   "cannot be joined again",
+                   m->rank, job->spec.name, (uintmax_t)m->pid, m->host,
+                   m->state == PS_MEMBER_LEFT ? "has left" : "was lost");
+}
+
+/* A job that is over makes way; so does one that nobody is in when a rank that has
+ * left comes again, which is the start of another run. */
+static bool makes_way(const struct coord_job *job, uint32_t rank)
+{
+    if (coord_job_over(job))
+        return true;
+    for (uint32_t r = 0; r < job->spec.workers; r++)
+        if (job->members[r].state == PS_MEMBER_ACTIVE)
+            return false;
+    return rank < job->spec.workers && job->members[rank].state == PS_MEMBER_LEFT;
+}
+
+static ps_status check_hello(const struct ps_header *h)
+{
+    if (!h->job_spec || strcmp(h->job_spec->name, h->name) != 0)
+        return ps_fail(PS_ERR_BAD_MESSAGE,
+                       "hello: for job \"%s\", expected the same "
+                       "name and a complete job_spec",
+                       h->name);
+    if (h->rank >= h->job_spec->workers)
+        return ps_fail(PS_ERR_RANK,
+                       "rank %u of job %s: expected 0 to %u, it has %u "
+                       "workers",
+                       h->rank, h->name, h->job_spec->workers - 1,
+                       h->job_spec->workers);
+    return PS_OK;
+}
+
+static ps_status find_or_create(struct psd_coordinator *c, const struct ps_header *h,
+                                struct coord_job **out)
+{
+    *out = coord_job_find(c, h->name);
+    if (*out && makes_way(*out, h->rank)) {
+        char why[PS_TEXT_BYTES];
+
+        snprintf(why, sizeof(why), "job %s: another run of it has begun", h->name);
+        coord_job_drop(c, *out, PS_ERR_UNKNOWN, why);
+        *out = NULL;
+    }
+    return *out ? ps_job_spec_same(h->job_spec, &(*out)->spec)
+                : coord_job_new(c, h->job_spec, out);
+}
+
+static ps_status hello_worker(struct psd_coordinator *c, const struct coord_request *r)
+{
+    struct coord_asker   asker = r->asker;
+    struct coord_job    *job;
+    struct coord_member *m;
+    ps_status            st = check_hello(r->h);
+
+    if (!st)
+        st = find_or_create(c, r->h, &job);
+    if (st)
+        return st;
+    m = &job->members[r->h->rank];
+    if (m->state == PS_MEMBER_EXPECTED) {
+        admit(c, job, m, r);
+        ps_log(PS_LOG_INFO, "worker %u of job %s: joined from %s, pid %ju", m->rank,
+               job->spec.name, m->host, (uintmax_t)m->pid);
+    } else if (!same_hello(m, r)) {
+        return rank_taken(job, m);
+    }
+    m->route = r->asker.route;
+    asker.rank = m->rank;
+    asker.session = m->session;
+    return answer_when_told(c, job, m, &asker);
+}
+
+static struct coord_member *known_observer(struct coord_job           *job,
+                                           const struct coord_request *r)
+{
+    for (uint32_t i = 0; i < job->n_observers; i++)
+        if (same_hello(&job->observers[i], r))
+            return &job->observers[i];
+    return NULL;
+}
+
+static ps_status hello_observer(struct psd_coordinator     *c,
+                                const struct coord_request *r)
+{
+    struct coord_asker   asker = r->asker;
+    struct coord_job    *job = coord_job_find(c, r->h->name);
+    struct coord_member *m;
+
+    if (!job)
+        return ps_fail(PS_ERR_UNKNOWN, "job %s: not known here", r->h->name);
+    if (job->status)
+        return ps_fail(job->status, "%s", job->why);
+    m = known_observer(job, r);
+    if (!m) {
+        if (job->n_observers == COORD_OBSERVERS_MAX)
+            return ps_fail(PS_ERR_LIMIT, "job %s: %u observers are there already",
+                           job->spec.name, COORD_OBSERVERS_MAX);
+        m = &job->observers[job->n_observers++];
+        *m = (struct coord_member){ .rank = COORD_OBSERVER_RANK };
+        admit(c, job, m, r);
+        ps_log(PS_LOG_INFO, "job %s: observed from %s, pid %ju", job->spec.name,
+               m->host, (uintmax_t)m->pid);
+    }
+    m->route = r->asker.route;
+    asker.rank = m->rank;
+    asker.session = m->session;
+    return answer_when_told(c, job, m, &asker);
+}
+
+ps_status coord_hello(struct psd_coordinator *c, const struct coord_request *r)
+{
+    ps_status st = coord_check_token(c, r->h->token);
+
+    if (st)
+        return st;
+    return r->h->flags & PS_FLAG_OBSERVER ? hello_observer(c, r) : hello_worker(c, r);
+}
+
+/* ---- staying
+ * ------------------------------------------------------------------------------ */
+
+static void heard(struct psd_coordinator *c, struct coord_job *job,
+                  struct coord_member *m, const struct coord_request *r)
+{
+    m->heard_ns = c->now_ns;
+    m->route = r->asker.route;
+    if (m->rank != COORD_OBSERVER_RANK && r->h->clock > m->clock)
+        m->clock = r->h->clock;
+    if (r->h->traffic)
+        m->traffic = *r->h->traffic;
+    if (m->state == PS_MEMBER_LOST && m->silent && !coord_job_over(job)) {
+        m->state = PS_MEMBER_ACTIVE;
+        m->silent = false;
+        job->changed = true;
+        ps_log(PS_LOG_INFO, "worker %u of job %s: is back", m->rank, job->spec.name);
+    }
+}
+
+ps_status coord_member_find(struct psd_coordinator *c, const struct coord_request *r,
+                            struct coord_job **job, struct coord_member **member)
+{
+    const struct ps_header *h = r->h;
+
+    *job = coord_job_at(c, h->job);
+    if (!*job)
+        return ps_fail(PS_ERR_UNKNOWN, "job %u: not known here", h->job);
+    *member = find_session(*job, h->rank, h->session);
+    if (!*member) {
+        c->denied++;
+        return ps_fail(PS_ERR_DENIED, "job %s: wrong session for worker %u",
+                       (*job)->spec.name, h->rank);
+    }
+    heard(c, *job, *member, r);
+    return PS_OK;
+}
+
+ps_status coord_member_check(const struct coord_job *job, const struct coord_member *m)
+{
+    if (job->status)
+        return ps_fail(job->status, "%s", job->why);
+    if (m->state == PS_MEMBER_ACTIVE)
+        return PS_OK;
+    return ps_fail(PS_ERR_RANK, "worker %u of job %s %s", m->rank, job->spec.name,
+                   m->state == PS_MEMBER_LEFT ? "has left the job"
+                                              : "was silent for too long and counts "
+                                                "as lost");
+}
+
+ps_status coord_beat(struct psd_coordinator *c, const struct coord_request *r)
+{
+    struct coord_job    *job;
+    struct coord_member *m;
+    ps_status            st;
+
+    if (r->h->job == 0)
+        return coord_server_beat(c, r);
+    st = coord_member_find(c, r, &job, &m);
+    /* A beat that crossed the goodbye is nothing to complain about. */
+    if (!st && m->state != PS_MEMBER_LEFT)
+        st = coord_member_check(job, m);
+    if (st)
+        return st;
+    coord_answer_ok(c, &r->asker);
+    return PS_OK;
+}
+
+/* ---- going
+ * -------------------------------------------------------------------------------- */
+
+void coord_member_lose(struct psd_coordinator *c, struct coord_job *job,
+                       struct coord_member *m, const char *fact)
+{
+    char why[PS_TEXT_BYTES];
+
+    snprintf(why, sizeof(why), "worker %u of job %s on %s (pid %ju) %.600s", m->rank,
+             job->spec.name, m->host, (uintmax_t)m->pid, fact);
+    ps_log(PS_LOG_WARN, "%s", why);
+    m->state = PS_MEMBER_LOST;
+    job->changed = true;
+    if (job->spec.on_loss == PS_LOSS_ABORT && !coord_job_over(job))
+        coord_job_end(c, job, COORD_ABORTED, PS_ERR_ABORTED, why);
+    else if (job->spec.on_loss != PS_LOSS_WAIT)
+        m->untold = true;
+}
+
+static void leave(struct psd_coordinator *c, struct coord_job *job,
+                  struct coord_member *m, const char *reason)
+{
+    char fact[PS_TEXT_BYTES];
+
+    if (m->state != PS_MEMBER_ACTIVE)
+        return; /* it has said so before, or nobody waits for it any more */
+    if (reason[0] != '\0' && m->rank != COORD_OBSERVER_RANK) {
+        snprintf(fact, sizeof(fact), "left: %.500s", reason);
+        coord_member_lose(c, job, m, fact);
+        return;
+    }
+    m->state = PS_MEMBER_LEFT;
+    m->untold = true;
+    job->changed = true;
+    if (m->rank != COORD_OBSERVER_RANK)
+        ps_log(PS_LOG_INFO, "worker %u of job %s: left at clock %ju", m->rank,
+               job->spec.name, (uintmax_t)m->clock);
+}
+
+ps_status coord_bye(struct psd_coordinator *c, const struct coord_request *r)
+{
+    struct coord_asker   asker = r->asker;
+    struct coord_job    *job = coord_job_at(c, r->h->job);
+    struct coord_member *m;
+    ps_status            st;
+
+    /* An observer that has gone, or a job that has, is what the goodbye wants. */
+    if (!job || (r->h->rank == COORD_OBSERVER_RANK &&
+                 !find_session(job, r->h->rank, r->h->session))) {
+        coord_answer_ok(c, &asker);
+        return PS_OK;
+    }
+    st = coord_member_find(c, r, &job, &m);
+    if (st)
+        return st;
+    leave(c, job, m, r->h->text);
+    asker.rank = m->rank;
+    asker.session = m->session;
+    return answer_when_told(c, job, m, &asker);
+}
+
+static void tick_member(struct psd_coordinator *c, struct coord_job *job,
+                        struct coord_member *m)
+{
+    uint64_t silence_ns = c->options.worker_silence_ns;
+    char     fact[64];
+
+    if (m->state != PS_MEMBER_ACTIVE || c->now_ns - m->heard_ns < silence_ns)
+        return;
+    if (m->rank == COORD_OBSERVER_RANK) {
+        m->state = PS_MEMBER_LOST;
+        m->untold = job->changed = true;
+        return;
+    }
+    snprintf(fact, sizeof(fact), "was silent for %g s",
+             (double)silence_ns / (double)COORD_SECOND_NS);
+    m->silent = job->spec.on_loss == PS_LOSS_WAIT;
+    coord_member_lose(c, job, m, fact);
+}
+
+void coord_members_tick(struct psd_coordinator *c, struct coord_job *job)
+{
+    for (uint32_t r = 0; r < job->spec.workers; r++)
+        tick_member(c, job, &job->members[r]);
+    for (uint32_t i = 0; i < job->n_observers; i++)
+        tick_member(c, job, &job->observers[i]);
+}

@@ -1,0 +1,286 @@
+/* status.c - the cluster as JSON, for psctl and psexp.  The shards are asked for their
+ * accounts first; requests that come meanwhile share the round. */
+#include "server/coordinator/coordinator_private.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATUS_SCHEMA_VERSION 1
+
+ps_status coord_stats_compose(struct psd_coordinator *c,
+                              struct coord_operation *operation)
+{
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        struct ps_header h = { 0 };
+        ps_status        st;
+
+        if (c->shards[i].lost)
+            continue;
+        st = coord_operation_call(c, operation, i, &h);
+        if (st)
+            return st;
+    }
+    return PS_OK;
+}
+
+ps_status coord_stats_take(struct coord_shard *shard, const struct ps_header *h)
+{
+    struct ps_job_stats *stats = calloc(h->n_job_stats + 1, sizeof(*stats));
+
+    if (!stats)
+        return ps_fail(PS_ERR_NO_MEMORY,
+                       "coordinator: no memory for accounts of %u "
+                       "jobs",
+                       h->n_job_stats);
+    free(shard->stats);
+    shard->stats = stats;
+    shard->n_stats = 0;
+    for (uint32_t i = 0; i < h->n_job_stats; i++) {
+        if (h->job_stats[i].job != 0) {
+            stats[shard->n_stats++] = h->job_stats[i];
+            continue;
+        }
+        shard->denied = h->job_stats[i].refused; /* the shard's own account */
+        shard->bad_messages = h->job_stats[i].skipped;
+    }
+    return PS_OK;
+}
+
+ps_status coord_status(struct psd_coordinator *c, const struct coord_request *r)
+{
+    struct coord_operation *round = NULL;
+    ps_status               st = coord_check_token(c, r->h->token);
+
+    if (st)
+        return st;
+    if (c->stats)
+        return coord_operation_ask(c->stats, &r->asker);
+    st = coord_operation_new(&round, PS_MSG_STATS);
+    if (!st)
+        st = coord_operation_ask(round, &r->asker);
+    if (!st)
+        st = coord_stats_compose(c, round);
+    if (st) {
+        coord_operation_free(&round);
+        return st;
+    }
+    c->stats = round;
+    coord_operation_send(c, round);
+    return PS_OK;
+}
+
+/* ---- the text
+ * ---------------------------------------------------------------------------- */
+
+static json_t *number(uint64_t value)
+{
+    return json_integer((json_int_t)value);
+}
+
+/* JSON is UTF-8; what a peer calls its host may not be. */
+static json_t *text(const char *value)
+{
+    json_t *string = json_string(value);
+    char    plain[PS_TEXT_BYTES];
+
+    if (string)
+        return string;
+    snprintf(plain, sizeof(plain), "%s", value);
+    for (char *p = plain; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    return json_string(plain);
+}
+
+static json_t *server_json(const struct coord_server *server)
+{
+    json_t *numbers = json_array();
+
+    for (uint32_t i = 0; i < server->n_shards; i++)
+        json_array_append_new(numbers, number(server->first_shard + i));
+    return json_pack("{s:o, s:o, s:s, s:o}", "host", text(server->host), "pid",
+                     number(server->pid), "state", server->lost ? "lost" : "up",
+                     "shards", numbers);
+}
+
+static struct ps_job_stats sum_of(const struct coord_shard *shard)
+{
+    struct ps_job_stats sum = { 0 };
+
+    for (uint32_t i = 0; i < shard->n_stats; i++) {
+        const struct ps_job_stats *s = &shard->stats[i];
+
+        sum.bytes += s->bytes;
+        sum.state_bytes += s->state_bytes;
+        sum.rows += s->rows;
+        sum.pushes += s->pushes;
+        sum.pulls += s->pulls;
+        sum.repeated += s->repeated;
+        sum.refused += s->refused;
+        sum.waiting += s->waiting;
+    }
+    return sum;
+}
+
+static json_t *shard_json(const struct coord_shard *shard, uint32_t i)
+{
+    struct ps_job_stats sum = sum_of(shard);
+
+    return json_pack(
+        "{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o}",
+        "shard", number(i), "endpoint", text(shard->endpoint), "state",
+        shard->lost ? "lost" : "up", "jobs", number(shard->n_stats), "parameter_bytes",
+        number(sum.bytes), "state_bytes", number(sum.state_bytes), "rows",
+        number(sum.rows), "pushes", number(sum.pushes), "pulls", number(sum.pulls),
+        "repeated", number(sum.repeated), "refused", number(sum.refused), "waiting",
+        number(sum.waiting), "bad_messages", number(shard->bad_messages), "denied",
+        number(shard->denied));
+}
+
+static const char *member_word(uint32_t state)
+{
+    switch (state) {
+    case PS_MEMBER_EXPECTED: return "expected";
+    case PS_MEMBER_ACTIVE: return "active";
+    case PS_MEMBER_LEFT: return "left";
+    default: return "lost";
+    }
+}
+
+static json_t *member_json(const struct psd_coordinator *c,
+                           const struct coord_member    *m)
+{
+    uint64_t silent_ns = m->state == PS_MEMBER_EXPECTED ? 0 : c->now_ns - m->heard_ns;
+
+    return json_pack(
+        "{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rank",
+        number(m->rank), "state", member_word(m->state), "host", text(m->host), "pid",
+        number(m->pid), "incarnation", number(m->incarnation), "clock",
+        number(m->clock), "silent_seconds", number(silent_ns / COORD_SECOND_NS),
+        "samples", number(m->traffic.samples), "bytes_pushed",
+        number(m->traffic.bytes_pushed), "bytes_pulled",
+        number(m->traffic.bytes_pulled), "pushes", number(m->traffic.pushes), "pulls",
+        number(m->traffic.pulls), "retries", number(m->traffic.retries));
+}
+
+/* Sparse matrices have as many parameters as rows were touched: the shards know. */
+static uint64_t parameter_bytes(const struct psd_coordinator *c,
+                                const struct coord_job       *job)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < job->n_shards; i++) {
+        const struct coord_shard *shard = &c->shards[job->shards[i]];
+
+        for (uint32_t k = 0; k < shard->n_stats; k++)
+            if (shard->stats[k].job == job->number)
+                bytes += shard->stats[k].bytes;
+    }
+    return bytes;
+}
+
+static json_t *job_json(const struct psd_coordinator *c, const struct coord_job *job)
+{
+    struct ps_traffic traffic = coord_job_traffic(job);
+    json_t           *members = json_array();
+    uint64_t          active = 0, elements = 0;
+
+    for (uint32_t r = 0; r < job->spec.workers; r++) {
+        active += job->members[r].state == PS_MEMBER_ACTIVE;
+        json_array_append_new(members, member_json(c, &job->members[r]));
+    }
+    for (uint32_t i = 0; i < job->n_matrices; i++)
+        if (!job->matrices[i]->spec.sparse)
+            elements += ps_matrix_elements(&job->matrices[i]->spec);
+    return json_pack(
+        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, s:o}",
+        "job", text(job->spec.name), "number", number(job->number), "state",
+        coord_job_word(job), "strategy", ps_strategy_name(job->spec.strategy),
+        "workers", number(job->spec.workers), "active", number(active), "clock",
+        number(coord_job_clock(job)), "matrices", number(job->n_matrices), "elements",
+        number(elements), "parameter_bytes", number(parameter_bytes(c, job)), "samples",
+        number(traffic.samples), "bytes_pushed", number(traffic.bytes_pushed),
+        "bytes_pulled", number(traffic.bytes_pulled), "age_seconds",
+        number((c->now_ns - job->created_ns) / COORD_SECOND_NS), "members", members);
+}
+
+static json_t *cluster_json(const struct psd_coordinator *c)
+{
+    json_t *servers = json_array(), *shards = json_array(), *jobs = json_array();
+    char    epoch[17];
+
+    for (uint32_t i = 0; i < c->n_servers; i++)
+        json_array_append_new(servers, server_json(&c->servers[i]));
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        json_array_append_new(shards, shard_json(&c->shards[i], i));
+    for (size_t i = 0; i < c->n_jobs; i++)
+        if (!c->jobs[i]->dropping)
+            json_array_append_new(jobs, job_json(c, c->jobs[i]));
+    snprintf(epoch, sizeof(epoch), "%016" PRIx64, c->options.server_epoch);
+    return json_pack(
+        "{s:i, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "schema_version",
+        STATUS_SCHEMA_VERSION, "endpoint", text(c->endpoint), "uptime_seconds",
+        number((c->now_ns - c->started_ns) / COORD_SECOND_NS), "server_epoch", epoch,
+        "bad_messages", number(c->bad_messages), "denied", number(c->denied), "servers",
+        servers, "shards", shards, "jobs", jobs);
+}
+
+/* ---- the answer
+ * ---------------------------------------------------------------------------- */
+
+static ps_status cut(const char *bytes, size_t n_bytes,
+                     struct ps_buf *frames[PS_FRAMES_MAX], uint32_t *n_frames)
+{
+    if (n_bytes > (size_t)PS_FRAMES_MAX * PS_FRAME_BYTES)
+        return ps_fail(PS_ERR_LIMIT, "status: %zu bytes, at most %zu fit a message",
+                       n_bytes, (size_t)PS_FRAMES_MAX * PS_FRAME_BYTES);
+    for (size_t at = 0; at < n_bytes; at += PS_FRAME_BYTES) {
+        size_t    n = n_bytes - at < PS_FRAME_BYTES ? n_bytes - at : PS_FRAME_BYTES;
+        ps_status st = ps_buf_copy(&frames[*n_frames], bytes + at, n);
+
+        if (st)
+            return st;
+        ++*n_frames;
+    }
+    return PS_OK;
+}
+
+static void answer_all(struct psd_coordinator       *c,
+                       const struct coord_operation *operation, struct ps_buf **frames,
+                       uint32_t n_frames)
+{
+    for (uint32_t i = 0; i < operation->n_askers; i++) {
+        struct ps_header h = { .kind = PS_MSG_STATUS_OK };
+        struct ps_buf   *shared[PS_FRAMES_MAX];
+
+        for (uint32_t k = 0; k < n_frames; k++)
+            shared[k] = ps_buf_share(frames[k]);
+        coord_answer(c, &operation->askers[i], &h, shared, n_frames);
+    }
+}
+
+void coord_stats_done(struct psd_coordinator       *c,
+                      const struct coord_operation *operation)
+{
+    struct ps_buf *frames[PS_FRAMES_MAX] = { NULL };
+    uint32_t       n_frames = 0;
+    json_t        *cluster = cluster_json(c);
+    char          *dump = cluster ? json_dumps(cluster, JSON_COMPACT) : NULL;
+    ps_status      st;
+
+    st = dump ? cut(dump, strlen(dump), frames, &n_frames)
+              : ps_fail(PS_ERR_NO_MEMORY, "status: no memory");
+    if (st)
+        coord_operation_refuse(c, operation, st, ps_log_last_error());
+    else
+        answer_all(c, operation, frames, n_frames);
+    for (uint32_t i = 0; i < n_frames; i++)
+        ps_buf_drop(&frames[i]);
+    free(dump);
+    json_decref(cluster);
+}
