@@ -1,0 +1,349 @@
+/* client.c - life, messages in, time; see client.h. */
+#include "worker/client_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static ps_status keep_strings(struct psw_client *c)
+{
+    c->coordinator_text = strdup(c->options.coordinator);
+    c->token_text = strdup(c->options.token);
+    c->host_text = strdup(c->options.host);
+    if (!c->coordinator_text || !c->token_text || !c->host_text)
+        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory");
+    c->options.coordinator = c->coordinator_text;
+    c->options.token = c->token_text;
+    c->options.host = c->host_text;
+    snprintf(c->coordinator.endpoint, sizeof(c->coordinator.endpoint), "%s",
+             c->coordinator_text);
+    return PS_OK;
+}
+
+ps_status psw_client_new(struct psw_client              **out,
+                         const struct psw_client_options *options)
+{
+    struct psw_client *c = calloc(1, sizeof(*c));
+    ps_status          st;
+
+    if (!c)
+        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory");
+    c->options = *options;
+    c->last_request = options->first_request;
+    c->weight = 1.0;
+    c->coordinator.route.kind = PS_ROUTE_COORDINATOR;
+    st = keep_strings(c);
+    if (!st)
+        st = ps_decoder_new(&c->decoder);
+    if (st) {
+        psw_client_free(&c);
+        return st;
+    }
+    *out = c;
+    return PS_OK;
+}
+
+void psw_client_free(struct psw_client **client)
+{
+    struct psw_client *c = *client;
+
+    *client = NULL;
+    if (!c)
+        return;
+    psw_lane_clear(&c->coordinator);
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        psw_lane_clear(&c->shards[i].lane);
+        free(c->shards[i].pack.pieces);
+    }
+    while (c->tickets)
+        psw_ticket_free(c->tickets);
+    for (struct ps_matrix *m = c->matrices; m;) {
+        struct ps_matrix *next = m->next;
+
+        free(m);
+        m = next;
+    }
+    free(c->shards);
+    free(c->reports);
+    free(c->coordinator_text);
+    free(c->token_text);
+    free(c->host_text);
+    ps_decoder_free(&c->decoder);
+    free(c);
+}
+
+uint32_t psw_lane_number(const struct psw_lane *lane)
+{
+    return lane->route.index;
+}
+
+const char *psw_lane_name(const struct psw_lane *lane, char *text, size_t bytes)
+{
+    if (lane->route.kind == PS_ROUTE_SHARD)
+        snprintf(text, bytes, "shard %u (%s)", psw_lane_number(lane), lane->endpoint);
+    else
+        snprintf(text, bytes, "coordinator %s", lane->endpoint);
+    return text;
+}
+
+ps_status psw_client_usable(const struct psw_client *c)
+{
+    return c->broken ? ps_fail(c->broken, "%s", c->why_broken) : PS_OK;
+}
+
+void psw_client_sign(const struct psw_client *c, struct ps_header *h)
+{
+    h->job = c->job;
+    h->session = c->session;
+    h->rank = c->options.rank;
+    h->incarnation = c->incarnation;
+    h->server_epoch = c->server_epoch;
+    if (!h->text)
+        h->text = "";
+    if (!h->name)
+        h->name = "";
+    if (!h->token)
+        h->token = "";
+}
+
+/* Numbers, signs and encodes; the caller adds frames and hangs it into a lane. */
+ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
+                          struct ps_header *h, uint32_t n_pieces,
+                          struct psw_request **out)
+{
+    struct psw_request *r = calloc(1, sizeof(*r) + n_pieces * sizeof(r->pieces[0]));
+    ps_status           st;
+
+    if (!r)
+        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory for a request");
+    h->request = ++c->last_request;
+    psw_client_sign(c, h);
+    r->ticket = ticket;
+    r->id = h->request;
+    r->kind = h->kind;
+    r->flags = h->flags;
+    r->clock = h->clock;
+    r->n_pieces = n_pieces;
+    st = ps_wire_encode(h, &r->parcel.head);
+    if (st) {
+        free(r);
+        return st;
+    }
+    *out = r;
+    return PS_OK;
+}
+
+void psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
+{
+    psw_lane_send(&c->coordinator, now_ns, out, &c->traffic);
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        psw_lane_send(&c->shards[i].lane, now_ns, out, &c->traffic);
+}
+
+void psw_client_notice(struct psw_client *c, ps_status status, const char *why)
+{
+    if (c->broken)
+        return;
+    c->broken = status < 0 ? status : PS_ERR_CLOSING;
+    snprintf(c->why_broken, sizeof(c->why_broken), "%s",
+             why[0] ? why : ps_status_text(c->broken));
+    for (struct ps_ticket *t = c->tickets; t; t = t->next)
+        psw_ticket_fail(t, c->broken, "%s", c->why_broken);
+}
+
+/* ---- messages in --------------------------------------------------------------- */
+
+static struct psw_lane *lane_of(struct psw_client *c, const struct ps_route *from)
+{
+    if (from->kind == PS_ROUTE_COORDINATOR)
+        return &c->coordinator;
+    if (from->kind == PS_ROUTE_SHARD && from->index < c->n_shards)
+        return &c->shards[from->index].lane;
+    return NULL;
+}
+
+static void refuse(const struct psw_request *r, const struct psw_lane *lane,
+                   ps_status status, const char *text)
+{
+    char about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
+
+    if (!r->ticket)
+        return;
+    if (text[0]) {
+        psw_ticket_fail(r->ticket, status, "%s", text);
+        return;
+    }
+    psw_ticket_about(r->ticket, about, sizeof(about));
+    psw_ticket_fail(r->ticket, status, "%s: %s says %s", about,
+                    psw_lane_name(lane, name, sizeof(name)), ps_status_text(status));
+}
+
+/* An empty push with the number of the refused one, so that the shard's count of them
+ * comes right and the iteration can end. */
+static bool withdraw(struct psw_client *c, struct psw_request *r)
+{
+    struct ps_header h;
+    struct ps_buf   *head;
+
+    if (r->parcel.n_frames == 0 ||
+        ps_wire_decode(c->decoder, r->parcel.head->data, r->parcel.head->len, &h))
+        return false;
+    h.n_ranges = 0;
+    h.flags &= ~(uint32_t)PS_FLAG_PULL;
+    if (ps_wire_encode(&h, &head))
+        return false;
+    ps_parcel_drop(&r->parcel);
+    r->parcel.head = head;
+    r->flags = h.flags;
+    r->ticket = NULL;
+    return true;
+}
+
+/* Every answer comes through here.  True: the request, changed, is to be sent again. */
+static bool answered(struct psw_client *c, struct psw_lane *lane, struct psw_request *r,
+                     const struct ps_header *h, const struct ps_parcel *in)
+{
+    if (h->kind == PS_MSG_ERROR) {
+        ps_status st = h->status < 0 ? (ps_status)h->status : PS_ERR_BAD_MESSAGE;
+
+        if (r->kind == PS_MSG_REPORT)
+            psw_session_answer(c, r, h);
+        if (r->kind != PS_MSG_PUSH || st != PS_ERR_REPEATED) {
+            refuse(r, lane, st, h->text);
+            return r->kind == PS_MSG_PUSH && withdraw(c, r);
+        }
+    }
+    if (lane == &c->coordinator) {
+        psw_session_answer(c, r, h);
+        return false;
+    }
+    return psw_answer_run(c, &c->shards[lane->route.index], r, h, in);
+}
+
+static void take(struct psw_client *c, struct psw_lane *lane, uint64_t now_ns,
+                 const struct ps_parcel *in, struct ps_outbox *out)
+{
+    struct psw_request *r;
+    struct ps_header    h;
+    char                name[PS_ENDPOINT_BYTES + 32];
+    ps_status st = ps_wire_decode(c->decoder, in->head->data, in->head->len, &h);
+
+    lane->heard_ns = now_ns;
+    if (st && st != PS_ERR_PROTOCOL)
+        return; /* damaged: as if lost */
+    if (!st && h.kind == PS_MSG_NOTICE) {
+        psw_client_notice(c, (ps_status)h.status, h.text);
+        return;
+    }
+    r = psw_lane_answered(lane, h.request);
+    if (!r)
+        return;
+    if (st && r->ticket)
+        psw_ticket_fail(r->ticket, st, "%s: speaks another version of the protocol",
+                        psw_lane_name(lane, name, sizeof(name)));
+    if (!st && answered(c, lane, r, &h, in))
+        psw_lane_again(lane, r, now_ns, out);
+    else
+        psw_request_free(r);
+}
+
+void psw_client_handle(struct psw_client *c, uint64_t now_ns, struct ps_parcel *in,
+                       struct ps_outbox *out)
+{
+    struct psw_lane *lane = lane_of(c, &in->route);
+
+    if (lane && in->head)
+        take(c, lane, now_ns, in, out);
+    ps_parcel_drop(in);
+    psw_session_tick(c, now_ns);
+    psw_client_send(c, now_ns, out);
+    psw_client_settle(c);
+}
+
+/* ---- time ---------------------------------------------------------------------- */
+
+void psw_client_tick(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
+{
+    psw_session_tick(c, now_ns);
+    psw_client_send(c, now_ns, out);
+    psw_lane_tick(&c->coordinator, now_ns, out, &c->traffic);
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        psw_lane_tick(&c->shards[i].lane, now_ns, out, &c->traffic);
+    psw_client_settle(c);
+}
+
+uint64_t psw_client_next_tick(const struct psw_client *c)
+{
+    uint64_t next = psw_lane_next_tick(&c->coordinator);
+
+    if (c->n_reports > 0 && c->n_reporting == 0 && c->reports_due_ns < next)
+        next = c->reports_due_ns;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        uint64_t lane = psw_lane_next_tick(&c->shards[i].lane);
+
+        if (lane < next)
+            next = lane;
+    }
+    return next;
+}
+
+/* ---- what it knows ------------------------------------------------------------- */
+
+const struct ps_job_spec *psw_client_job(const struct psw_client *c)
+{
+    return &c->options.job;
+}
+
+uint32_t psw_client_n_shards(const struct psw_client *c)
+{
+    return c->n_shards;
+}
+
+const char *psw_client_endpoint(const struct psw_client *c, uint32_t shard)
+{
+    return c->shards[shard].lane.endpoint;
+}
+
+uint64_t psw_client_clock(const struct psw_client *c)
+{
+    return c->clock;
+}
+
+bool psw_client_is_observer(const struct psw_client *c)
+{
+    return c->options.observer;
+}
+
+bool psw_client_heard(const struct psw_client *c, uint64_t since_ns)
+{
+    bool heard = c->coordinator.heard_ns >= since_ns;
+
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        heard = heard || c->shards[i].lane.heard_ns >= since_ns;
+    return heard;
+}
+
+const struct ps_traffic *psw_client_traffic(const struct psw_client *c)
+{
+    return &c->traffic;
+}
+
+void psw_client_weight(struct psw_client *c, double samples)
+{
+    c->weight = samples;
+}
+
+void psw_client_count_samples(struct psw_client *c, uint64_t samples)
+{
+    c->traffic.samples += samples;
+}
+
+const struct ps_matrix_spec *psw_matrix_spec(const ps_matrix *m)
+{
+    return &m->spec;
+}
+
+void *psw_matrix_owner(const ps_matrix *m)
+{
+    return m->client->options.owner;
+}

@@ -1,0 +1,173 @@
+/*
+ * client.h - a worker's side of the protocol, as a state machine.
+ *
+ * The client takes messages and the time and answers with messages.  It opens no
+ * socket, reads no clock, draws no random number and starts no thread, so that a test
+ * or a simulator can run many clients in one thread; worker.c drives it over ZeroMQ.
+ *
+ * Each operation is started and gives a ticket; whoever waits looks at the ticket after
+ * each message.  A ticket fails as soon as one of its requests does.  After that, and
+ * after it was given up, the caller's buffers are never written again.  Gradients are
+ * copied when the operation starts; a push is kept and repeated until it is
+ * acknowledged, also when nobody waits for it any more.
+ *
+ * How a move is split.  The pieces of all spans go, in order, to the shards that own
+ * them (common/place); consecutive pieces of one shard share a request of up to
+ * PS_CHUNK_BYTES and PS_RANGES_MAX ranges.  With PSW_FINISH the last push to a shard
+ * ends the iteration there, and a shard that gets nothing is told so by an empty push.
+ * With PSW_PUSH, PSW_FINISH and PSW_PULL together, that last push also asks for the
+ * values of its ranges: a model that fits one request per shard takes one round trip.
+ * The values of earlier requests are asked for by pulls behind it.  They do not ride on
+ * the earlier pushes: those would be answered only when the iteration is closed, fill
+ * the window, and keep back the push that closes it.
+ *
+ * A push that is refused (not finite, say) leaves no gap: an empty one with its number
+ * takes its place, so that the iteration can end.
+ *
+ * Thread: one at a time.
+ */
+#ifndef PSW_CLIENT_H
+#define PSW_CLIENT_H
+
+#include "common/base/spec.h"
+#include "common/wire/wire.h"
+
+#include <ps/worker.h>
+
+struct psw_client;
+
+struct psw_client_options {
+    struct ps_job_spec job;
+    const char        *coordinator; /* endpoint, for sentences */
+    const char        *token;       /* "" = none */
+    uint32_t           rank;
+    bool               observer;
+    uint64_t           pid;
+    const char        *host;
+    uint64_t first_request; /* at random: tells two workers of a process apart */
+    void    *owner;         /* what psw_ticket_owner and psw_matrix_owner return */
+};
+
+ps_status psw_client_new(struct psw_client              **out,
+                         const struct psw_client_options *options) PS_CHECKED;
+
+/* With every ticket and matrix of it. */
+void psw_client_free(struct psw_client **client);
+
+/* One message; `in->route` says whether from the coordinator or from which shard.
+ * Takes the parcel's buffers.  Cannot fail: what is wrong fails a ticket or is dropped.
+ */
+void psw_client_handle(struct psw_client *client, uint64_t now_ns, struct ps_parcel *in,
+                       struct ps_outbox *out);
+
+/* Time has passed: sends again what was not answered, sends reports. */
+void psw_client_tick(struct psw_client *client, uint64_t now_ns, struct ps_outbox *out);
+
+/* When it wants the next tick; UINT64_MAX: not at all. */
+uint64_t psw_client_next_tick(const struct psw_client *client);
+
+/* ---- tickets ------------------------------------------------------------------- */
+
+bool  psw_ticket_done(const struct ps_ticket *ticket);
+void *psw_ticket_owner(const struct ps_ticket *ticket);
+
+/*
+ * The deadline has passed: a ticket that is not done fails with PS_ERR_TIMEOUT, or with
+ * PS_ERR_UNAVAILABLE when nothing came from any server since `heard_after_ns`.
+ * `beat_ns` is when the heartbeat was last answered; `waited_ms` is for the sentence.
+ */
+void psw_ticket_give_up(struct ps_ticket *ticket, uint64_t heard_after_ns,
+                        uint64_t beat_ns, uint32_t waited_ms);
+
+/* How a done ticket went; for a failure the sentence is said now. */
+ps_status psw_ticket_result(const struct ps_ticket *ticket) PS_CHECKED;
+
+/* Frees it; it need not be done. */
+void psw_ticket_drop(struct ps_ticket **ticket);
+
+/* What a done ticket brought; valid until it is dropped. */
+ps_matrix                   *psw_ticket_matrix(const struct ps_ticket *ticket);
+const struct ps_matrix_spec *psw_ticket_list(const struct ps_ticket *ticket,
+                                             uint32_t               *n);
+
+/* ---- operations ---------------------------------------------------------------- */
+
+/* Each needs a client that is not broken: after a NOTICE all of them fail with it. */
+
+/* First of all; the others follow when it is done. */
+ps_status psw_client_hello(struct psw_client *client, uint64_t now_ns,
+                           struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
+
+/* Opens a matrix, or creates it. */
+ps_status psw_client_matrix(struct psw_client *client, uint64_t now_ns,
+                            const struct ps_matrix_spec *spec, bool create,
+                            struct ps_outbox  *out,
+                            struct ps_ticket **ticket) PS_CHECKED;
+
+/* The job's matrices whose names come after `after` in byte order: the next few. */
+ps_status psw_client_list(struct psw_client *client, uint64_t now_ns, const char *after,
+                          struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
+
+enum psw_move {
+    PSW_PUSH = 1,
+    PSW_PULL = 2,
+    PSW_FINISH = 4, /* the iteration ends: the clock goes up at once */
+};
+
+/* Elements of a dense matrix, or rows of a sparse one. */
+struct psw_span {
+    ps_matrix      *matrix;
+    uint64_t        first, count;
+    const uint64_t *keys; /* sparse: [count], else NULL */
+    void           *value;
+    const void     *gradient;
+};
+
+/*
+ * Pushes, finishes, pulls, in this order; spans may be none.  Either dense spans or one
+ * sparse one.  The ticket of a move that finishes also fails when an earlier push did
+ * whose ticket nobody has dropped.
+ */
+ps_status psw_client_move(struct psw_client *client, uint64_t now_ns, uint32_t moves,
+                          const struct psw_span *spans, uint32_t n_spans,
+                          struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
+
+/* Delivered in order, in the background. */
+ps_status psw_client_report(struct psw_client *client, uint64_t now_ns,
+                            const char *metric, double value) PS_CHECKED;
+
+/* Done when every push is acknowledged and every report delivered.  Pulls that are
+ * still under way are given up. */
+ps_status psw_client_drain(struct psw_client *client, uint64_t now_ns,
+                           struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
+
+/* `reason` "": a normal end. */
+ps_status psw_client_bye(struct psw_client *client, uint64_t now_ns, const char *reason,
+                         struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
+
+/* The server said, on whatever path, that it is over: every ticket fails, now and
+ * later. */
+void psw_client_notice(struct psw_client *client, ps_status status, const char *why);
+
+void psw_client_weight(struct psw_client *client, double samples);
+void psw_client_count_samples(struct psw_client *client, uint64_t samples);
+
+/* ---- what it knows ------------------------------------------------------------- */
+
+const struct ps_job_spec *psw_client_job(const struct psw_client *client);
+uint32_t                  psw_client_n_shards(const struct psw_client *client);
+const char *psw_client_endpoint(const struct psw_client *client, uint32_t shard);
+uint64_t    psw_client_clock(const struct psw_client *client);
+bool        psw_client_is_observer(const struct psw_client *client);
+
+/* Has anything come from any server since? */
+bool psw_client_heard(const struct psw_client *client, uint64_t since_ns);
+const struct ps_traffic *psw_client_traffic(const struct psw_client *client);
+
+/* Who it is: the fields that each message of this worker carries. */
+void psw_client_sign(const struct psw_client *client, struct ps_header *h);
+
+const struct ps_matrix_spec *psw_matrix_spec(const ps_matrix *matrix);
+void                        *psw_matrix_owner(const ps_matrix *matrix);
+
+#endif

@@ -1,0 +1,145 @@
+/* client_answer.c - pushes and pulls: what the answers bring; see client.h. */
+#include "worker/client_private.h"
+
+#include <string.h>
+
+/* The payload of an answer, read from front to back across its frames. */
+struct cursor {
+    const struct ps_parcel *in;
+    uint32_t                frame;
+    size_t                  at; /* in that frame */
+};
+
+/* The next `bytes`, which are there; `to` NULL: skips them. */
+static void read_on(struct cursor *c, uint8_t *to, size_t bytes)
+{
+    while (bytes > 0) {
+        const struct ps_buf *frame = c->in->frames[c->frame];
+        size_t               n = frame->len - c->at;
+
+        if (n > bytes)
+            n = bytes;
+        if (to) {
+            memcpy(to, frame->data + c->at, n);
+            to += n;
+        }
+        c->at += n;
+        bytes -= n;
+        if (c->at == frame->len) {
+            c->frame++;
+            c->at = 0;
+        }
+    }
+}
+
+/* Is it as long as what was asked for, and cut where it may be? */
+static bool fits(const struct psw_request *r, const struct ps_parcel *in, size_t *got,
+                 size_t *expected)
+{
+    size_t padding = 0;
+    bool   cut_well = true;
+
+    *got = *expected = 0;
+    for (uint32_t i = 0; i < r->n_pieces; i++) {
+        *expected += padding + r->pieces[i].bytes;
+        padding = psw_padded(r->pieces[i].bytes) - r->pieces[i].bytes;
+    }
+    for (uint32_t i = 0; i < in->n_frames; i++) {
+        *got += in->frames[i]->len;
+        cut_well = cut_well && (i + 1 == in->n_frames || in->frames[i]->len % 8 == 0);
+    }
+    return cut_well && (*got == *expected || *got == *expected + padding);
+}
+
+static void fill_rows(struct cursor *c, const struct psw_request *r)
+{
+    const struct psw_piece *p = &r->pieces[0];
+    size_t                  row_bytes = p->bytes / p->count;
+
+    for (uint64_t i = 0; i < p->count; i++)
+        read_on(c, (uint8_t *)p->value + r->row_of[i] * row_bytes, row_bytes);
+}
+
+static void fill(const struct psw_request *r, const struct ps_parcel *in)
+{
+    struct cursor c = { .in = in };
+
+    if (r->row_of) {
+        fill_rows(&c, r);
+        return;
+    }
+    for (uint32_t i = 0; i < r->n_pieces; i++) {
+        size_t bytes = r->pieces[i].bytes;
+
+        read_on(&c, r->pieces[i].value, bytes);
+        if (i + 1 < r->n_pieces)
+            read_on(&c, NULL, psw_padded(bytes) - bytes);
+    }
+}
+
+static void pulled(struct psw_client *c, const struct psw_shard *sh,
+                   const struct psw_request *r, const struct ps_parcel *in)
+{
+    size_t got, expected;
+    char   about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
+
+    if (fits(r, in, &got, &expected)) {
+        fill(r, in);
+        c->traffic.bytes_pulled += got;
+        c->traffic.bytes_pulled_raw += got;
+        return;
+    }
+    psw_ticket_about(r->ticket, about, sizeof(about));
+    psw_ticket_fail(r->ticket, PS_ERR_BAD_MESSAGE,
+                    "%s: %s answered %zu bytes in %u frames, expected %zu in frames of "
+                    "multiples of 8",
+                    about, psw_lane_name(&sh->lane, name, sizeof(name)), got,
+                    in->n_frames, expected);
+}
+
+/* The push was taken before and only its values are wanted. */
+static bool make_pull(struct psw_client *c, struct psw_request *r)
+{
+    struct ps_header h;
+    struct ps_buf   *head;
+
+    if (ps_wire_decode(c->decoder, r->parcel.head->data, r->parcel.head->len, &h))
+        return false;
+    h.kind = PS_MSG_PULL;
+    h.flags = 0;
+    h.seq = 0;
+    h.parts = 0;
+    h.weight = 0;
+    if (ps_wire_encode(&h, &head))
+        return false;
+    ps_parcel_drop(&r->parcel);
+    r->parcel.head = head;
+    r->kind = h.kind;
+    r->flags = 0;
+    return true;
+}
+
+bool psw_answer_run(struct psw_client *c, struct psw_shard *sh, struct psw_request *r,
+                    const struct ps_header *h, const struct ps_parcel *in)
+{
+    bool     pulls = r->kind == PS_MSG_PULL || r->flags & PS_FLAG_PULL;
+    uint32_t expected = pulls ? PS_MSG_PULL_OK : PS_MSG_PUSH_OK;
+    char     about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
+
+    if (!r->ticket)
+        return false; /* nobody waits: its buffers may be gone */
+    if (h->kind == PS_MSG_ERROR && pulls)
+        return make_pull(c, r);
+    if (h->kind != PS_MSG_ERROR && h->kind != expected) {
+        psw_ticket_about(r->ticket, about, sizeof(about));
+        psw_ticket_fail(r->ticket, PS_ERR_BAD_MESSAGE,
+                        "%s: %s answered %s, expected %s", about,
+                        psw_lane_name(&sh->lane, name, sizeof(name)),
+                        ps_kind_name(h->kind), ps_kind_name(expected));
+        return false;
+    }
+    if (pulls)
+        pulled(c, sh, r, in);
+    psw_ticket_request_done(r->ticket);
+    return false;
+}

@@ -1,0 +1,135 @@
+/*
+ * client_private.h - what the files of the client share; see client.h.
+ *
+ *     client.c         life, messages in, time
+ *     client_ticket.c  what is waited for, and how it fails
+ *     client_session.c hello, matrices, lists, reports, goodbye
+ *     client_move.c    pushes and pulls: splitting and packing
+ *     client_answer.c  pushes and pulls: what the answers bring
+ */
+#ifndef PSW_CLIENT_PRIVATE_H
+#define PSW_CLIENT_PRIVATE_H
+
+#include "worker/client.h"
+#include "worker/lane.h"
+
+#include "common/place/place.h"
+
+struct ps_matrix {
+    struct psw_client    *client;
+    struct ps_matrix     *next;
+    struct ps_matrix_spec spec;
+    struct ps_place       place;
+    size_t                element_bytes;
+};
+
+/* What a ticket is for, beside the flags of enum psw_move. */
+enum psw_purpose {
+    PSW_FOR_HELLO = 8,
+    PSW_FOR_MATRIX = 16,
+    PSW_FOR_LIST = 32,
+    PSW_FOR_DRAIN = 64,
+    PSW_FOR_BYE = 128,
+};
+
+struct ps_ticket {
+    struct psw_client *client;
+    struct ps_ticket  *next, **link; /* in the client's list, oldest last */
+    uint32_t           purpose;      /* enum psw_purpose, or psw_move flags */
+    uint32_t           n_open;       /* requests not answered */
+    bool               done;
+    bool               reported; /* its failure was passed on by a later finish */
+    ps_status          status;
+    char              *why; /* NULL: the status's text */
+
+    uint32_t               n_matrices; /* of a move: how many, and the first one */
+    const char            *first;
+    uint64_t               clock;
+    struct ps_matrix      *matrix; /* of MATRIX */
+    uint32_t               n_listed;
+    struct ps_matrix_spec *specs; /* of MATRIX: what was asked; of LIST: the answer */
+};
+
+/* The pieces that the next request to a shard will hold. */
+struct psw_pack {
+    uint32_t          n, room;
+    size_t            bytes; /* each piece padded to a multiple of 8 */
+    struct psw_piece *pieces;
+};
+
+struct psw_shard {
+    struct psw_lane  lane;
+    uint64_t         seq;   /* of the last push */
+    uint32_t         parts; /* pushes of the iteration in progress */
+    struct psw_pack  pack;
+    struct psw_queue staged, staged_pulls; /* of the move being made */
+};
+
+struct psw_client {
+    struct psw_client_options options; /* strings below */
+    char                     *coordinator_text, *token_text, *host_text;
+
+    struct ps_decoder *decoder;
+    struct psw_lane    coordinator;
+    uint32_t           n_shards;
+    struct psw_shard  *shards;
+
+    /* from WELCOME */
+    bool     welcome;
+    uint32_t job, incarnation;
+    uint64_t session, server_epoch;
+
+    uint64_t          clock;
+    double            weight;
+    uint64_t          last_request;
+    struct ps_traffic traffic;
+    struct ps_ticket *tickets;
+    struct ps_matrix *matrices;
+
+    /* reports that no OK was received for; the first n_reporting are under way */
+    struct ps_report_record *reports;
+    size_t                   n_reports, reports_room, n_reporting;
+    uint64_t                 report_seq, reports_due_ns;
+    ps_status                report_status; /* of the first that was refused */
+    char                     why_report[PS_TEXT_BYTES];
+
+    ps_status broken; /* a NOTICE came */
+    char      why_broken[PS_TEXT_BYTES];
+};
+
+#define PSW_REPORT_DELAY_NS (PSW_SECOND_NS / 5) /* to let reports gather */
+
+/* client_ticket.c */
+ps_status psw_ticket_new(struct psw_client *c, uint32_t purpose,
+                         struct ps_ticket **out) PS_CHECKED;
+void      psw_ticket_free(struct ps_ticket *t);
+void      psw_ticket_fail(struct ps_ticket *t, ps_status status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void psw_ticket_request_done(struct ps_ticket *t);
+void psw_ticket_about(const struct ps_ticket *t, char *text, size_t bytes);
+void psw_client_settle(struct psw_client *c);
+
+/* client.c */
+ps_status psw_client_usable(const struct psw_client *c) PS_CHECKED;
+ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
+                          struct ps_header *h, uint32_t n_pieces,
+                          struct psw_request **out) PS_CHECKED;
+void      psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out);
+uint32_t  psw_lane_number(const struct psw_lane *lane);
+const char *psw_lane_name(const struct psw_lane *lane, char *text, size_t bytes);
+
+/* client_session.c: an answer of the coordinator; the request is still the caller's. */
+void psw_session_answer(struct psw_client *c, const struct psw_request *r,
+                        const struct ps_header *h);
+void psw_session_tick(struct psw_client *c, uint64_t now_ns);
+
+/* client_answer.c: the same of a shard.  True: the request was changed into another
+ * one, which is to be sent at once. */
+bool psw_answer_run(struct psw_client *c, struct psw_shard *shard,
+                    struct psw_request *r, const struct ps_header *h,
+                    const struct ps_parcel *in);
+
+/* client_move.c */
+size_t psw_padded(size_t bytes);
+
+#endif

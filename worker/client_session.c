@@ -1,0 +1,346 @@
+/* client_session.c - hello, matrices, lists, reports, goodbye; see client.h. */
+#include "worker/client_private.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REPORTS_WAITING_MAX (1u << 16)
+
+/* ---- asking -------------------------------------------------------------------- */
+
+/* Makes the request and sends it; on failure the ticket is freed. */
+static ps_status ask(struct psw_client *c, struct ps_ticket **ticket,
+                     struct ps_header *h, uint64_t now_ns, struct ps_outbox *out)
+{
+    struct psw_request *r;
+    ps_status           st = psw_request_new(c, *ticket, h, 0, &r);
+
+    if (st) {
+        psw_ticket_free(*ticket);
+        *ticket = NULL;
+        return st;
+    }
+    (*ticket)->n_open = 1;
+    psw_queue_add(&c->coordinator.queue, r);
+    psw_client_send(c, now_ns, out);
+    return PS_OK;
+}
+
+/* A fresh ticket, if the client is fit for it. */
+static ps_status begin(struct psw_client *c, uint32_t purpose, struct ps_ticket **out)
+{
+    ps_status st = psw_client_usable(c);
+
+    assert(purpose == PSW_FOR_HELLO || c->welcome);
+    return st ? st : psw_ticket_new(c, purpose, out);
+}
+
+ps_status psw_client_hello(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out,
+                           struct ps_ticket **ticket)
+{
+    struct ps_header h = { .kind = PS_MSG_HELLO,
+                           .name = c->options.job.name,
+                           .token = c->options.token,
+                           .pid = c->options.pid,
+                           .text = c->options.host };
+    ps_status        st = begin(c, PSW_FOR_HELLO, ticket);
+
+    if (st)
+        return st;
+    if (c->options.observer)
+        h.flags = PS_FLAG_OBSERVER;
+    else
+        h.job_spec = &c->options.job;
+    return ask(c, ticket, &h, now_ns, out);
+}
+
+ps_status psw_client_matrix(struct psw_client *c, uint64_t now_ns,
+                            const struct ps_matrix_spec *spec, bool create,
+                            struct ps_outbox *out, struct ps_ticket **ticket)
+{
+    struct ps_header h = { .kind = PS_MSG_MATRIX,
+                           .flags = create ? PS_FLAG_CREATE : 0,
+                           .n_matrices = 1,
+                           .matrices = spec };
+    ps_status        st = begin(c, PSW_FOR_MATRIX, ticket);
+
+    if (st)
+        return st;
+    (*ticket)->specs = malloc(sizeof(*spec));
+    if (!(*ticket)->specs) {
+        psw_ticket_free(*ticket);
+        return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory", spec->name);
+    }
+    *(*ticket)->specs = *spec;
+    return ask(c, ticket, &h, now_ns, out);
+}
+
+ps_status psw_client_list(struct psw_client *c, uint64_t now_ns, const char *after,
+                          struct ps_outbox *out, struct ps_ticket **ticket)
+{
+    struct ps_header h = { .kind = PS_MSG_LIST, .name = after };
+    ps_status        st = begin(c, PSW_FOR_LIST, ticket);
+
+    return st ? st : ask(c, ticket, &h, now_ns, out);
+}
+
+ps_status psw_client_bye(struct psw_client *c, uint64_t now_ns, const char *reason,
+                         struct ps_outbox *out, struct ps_ticket **ticket)
+{
+    struct ps_header h = {
+        .kind = PS_MSG_BYE, .text = reason, .clock = c->clock, .traffic = &c->traffic
+    };
+    ps_status st = begin(c, PSW_FOR_BYE, ticket);
+
+    return st ? st : ask(c, ticket, &h, now_ns, out);
+}
+
+ps_status psw_client_drain(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out,
+                           struct ps_ticket **ticket)
+{
+    ps_status st = begin(c, PSW_FOR_DRAIN, ticket);
+
+    if (st)
+        return st;
+    for (struct ps_ticket *t = c->tickets; t; t = t->next)
+        if (t->purpose == PSW_PULL)
+            psw_ticket_fail(t, PS_ERR_ABORTED, "pull of %s: the worker is closed",
+                            t->first);
+    c->reports_due_ns = now_ns;
+    psw_client_tick(c, now_ns, out);
+    return PS_OK;
+}
+
+/* ---- reports ------------------------------------------------------------------- */
+
+static ps_status check_report(const struct psw_client *c, const char *metric)
+{
+    ps_status st = psw_client_usable(c);
+
+    if (st)
+        return st;
+    if (metric[0] == '\0' || strlen(metric) >= PS_NAME_BYTES)
+        return ps_fail(PS_ERR_BAD_ARG, "report: a name of %zu bytes, expected 1 to %u",
+                       strlen(metric), PS_NAME_BYTES - 1);
+    if (c->options.observer)
+        return ps_fail(PS_ERR_BAD_ARG, "report of %s: an observer only reads", metric);
+    if (c->n_reports == REPORTS_WAITING_MAX)
+        return ps_fail(PS_ERR_LIMIT,
+                       "report of %s: %zu wait already for coordinator %s", metric,
+                       c->n_reports, c->options.coordinator);
+    return PS_OK;
+}
+
+ps_status psw_client_report(struct psw_client *c, uint64_t now_ns, const char *metric,
+                            double value)
+{
+    struct ps_report_record *record;
+    ps_status                st = check_report(c, metric);
+
+    if (st)
+        return st;
+    if (c->n_reports == c->reports_room) {
+        size_t                   room = c->reports_room ? 2 * c->reports_room : 64;
+        struct ps_report_record *grown = realloc(c->reports, room * sizeof(*grown));
+
+        if (!grown)
+            return ps_fail(PS_ERR_NO_MEMORY, "report of %s: no memory", metric);
+        c->reports = grown;
+        c->reports_room = room;
+    }
+    if (c->n_reports == 0)
+        c->reports_due_ns = now_ns + PSW_REPORT_DELAY_NS;
+    record = &c->reports[c->n_reports++];
+    *record = (struct ps_report_record){ .clock = c->clock,
+                                         .rank = c->options.rank,
+                                         .value = value };
+    snprintf(record->name, sizeof(record->name), "%s", metric);
+    return PS_OK;
+}
+
+/* One message at a time, so that the order holds. */
+void psw_session_tick(struct psw_client *c, uint64_t now_ns)
+{
+    struct ps_header    h = { .kind = PS_MSG_REPORT,
+                              .seq = c->report_seq + 1,
+                              .clock = c->clock,
+                              .reports = c->reports,
+                              .traffic = &c->traffic };
+    struct psw_request *r;
+
+    if (c->n_reports == 0 || c->n_reporting > 0 ||
+        (c->n_reports < PS_REPORTS_MAX && now_ns < c->reports_due_ns))
+        return;
+    h.n_reports =
+        c->n_reports < PS_REPORTS_MAX ? (uint32_t)c->n_reports : PS_REPORTS_MAX;
+    if (psw_request_new(c, NULL, &h, 0, &r)) {
+        c->reports_due_ns = now_ns + PSW_SECOND_NS; /* no memory: later, perhaps */
+        return;
+    }
+    c->report_seq++;
+    c->n_reporting = h.n_reports;
+    psw_queue_add(&c->coordinator.queue, r);
+}
+
+static void reported(struct psw_client *c, const struct ps_header *h)
+{
+    c->n_reports -= c->n_reporting;
+    memmove(c->reports, c->reports + c->n_reporting,
+            c->n_reports * sizeof(*c->reports));
+    c->n_reporting = 0;
+    if (h->kind == PS_MSG_OK || c->report_status)
+        return;
+    c->report_status = h->kind == PS_MSG_ERROR && h->status < 0 ? (ps_status)h->status
+                                                                : PS_ERR_BAD_MESSAGE;
+    snprintf(c->why_report, sizeof(c->why_report), "a report was refused: %s",
+             h->text[0] ? h->text : ps_status_text(c->report_status));
+}
+
+/* ---- answers ------------------------------------------------------------------- */
+
+/* The words for an answer that cannot be. */
+static void odd(const struct psw_client *c, struct ps_ticket *t, const char *what)
+{
+    char about[2 * PS_NAME_BYTES];
+
+    psw_ticket_about(t, about, sizeof(about));
+    psw_ticket_fail(t, PS_ERR_BAD_MESSAGE, "%s: coordinator %s answered %s", about,
+                    c->options.coordinator, what);
+}
+
+static void welcome(struct psw_client *c, struct ps_ticket *t,
+                    const struct ps_header *h)
+{
+    if (h->session == 0 || h->n_endpoints == 0 || h->n_endpoints > PS_SHARDS_MAX ||
+        !h->job_spec) {
+        odd(c, t, "a welcome without session, shards or job");
+        return;
+    }
+    c->shards = calloc(h->n_endpoints, sizeof(*c->shards));
+    if (!c->shards) {
+        psw_ticket_fail(t, PS_ERR_NO_MEMORY, "worker: no memory for %u shards",
+                        h->n_endpoints);
+        return;
+    }
+    c->n_shards = h->n_endpoints;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        struct psw_lane *lane = &c->shards[i].lane;
+
+        lane->route = (struct ps_route){ .kind = PS_ROUTE_SHARD, .index = (uint16_t)i };
+        snprintf(lane->endpoint, sizeof(lane->endpoint), "%s", h->endpoints[i]);
+    }
+    c->options.job = *h->job_spec;
+    if (c->options.observer)
+        c->options.rank = h->rank;
+    c->job = h->job;
+    c->session = h->session;
+    c->incarnation = h->incarnation;
+    c->server_epoch = h->server_epoch;
+    c->clock = h->clock;
+    c->welcome = true;
+}
+
+static bool same_shape(const struct ps_matrix_spec *a, const struct ps_matrix_spec *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->dtype == b->dtype &&
+           a->sparse == b->sparse && a->rows == b->rows && a->cols == b->cols;
+}
+
+static bool place_from(const struct psw_client *c, const struct ps_header *h,
+                       struct ps_place *place)
+{
+    uint32_t slot = 0;
+
+    ps_place_cut(place, h->matrices);
+    for (uint32_t i = 0; i < h->n_slot_runs; i++) {
+        const struct ps_slot_run *run = &h->slot_runs[i];
+
+        if (run->shard >= c->n_shards || run->n_slots > place->n_slots - slot)
+            return false;
+        for (uint32_t end = slot + run->n_slots; slot < end; slot++)
+            place->shard_of[slot] = (uint16_t)run->shard;
+    }
+    return slot == place->n_slots;
+}
+
+static struct ps_matrix *known(struct psw_client *c, const char *name)
+{
+    struct ps_matrix *m = c->matrices;
+
+    while (m && strcmp(m->spec.name, name) != 0)
+        m = m->next;
+    return m;
+}
+
+static void opened(struct psw_client *c, struct ps_ticket *t, const struct ps_header *h)
+{
+    struct ps_matrix *m;
+
+    if (h->n_matrices != 1 || !same_shape(h->matrices, t->specs)) {
+        odd(c, t, "with another matrix");
+        return;
+    }
+    t->matrix = known(c, t->specs->name);
+    if (t->matrix)
+        return;
+    m = calloc(1, sizeof(*m));
+    if (!m) {
+        psw_ticket_fail(t, PS_ERR_NO_MEMORY, "matrix %s: no memory", t->specs->name);
+        return;
+    }
+    if (!place_from(c, h, &m->place)) {
+        free(m);
+        odd(c, t, "with a map that does not fit the matrix");
+        return;
+    }
+    m->client = c;
+    m->spec = h->matrices[0];
+    m->element_bytes = ps_dtype_bytes(m->spec.dtype);
+    m->next = c->matrices;
+    c->matrices = t->matrix = m;
+}
+
+static void listed(struct ps_ticket *t, const struct ps_header *h)
+{
+    if (h->n_matrices == 0)
+        return;
+    t->specs = malloc(h->n_matrices * sizeof(*t->specs));
+    if (!t->specs) {
+        psw_ticket_fail(t, PS_ERR_NO_MEMORY, "list of the matrices: no memory");
+        return;
+    }
+    memcpy(t->specs, h->matrices, h->n_matrices * sizeof(*t->specs));
+    t->n_listed = h->n_matrices;
+}
+
+static uint32_t expected(uint32_t asked)
+{
+    switch (asked) {
+    case PS_MSG_HELLO: return PS_MSG_WELCOME;
+    case PS_MSG_MATRIX: return PS_MSG_MATRIX_OK;
+    case PS_MSG_LIST: return PS_MSG_LIST_OK;
+    }
+    return PS_MSG_OK;
+}
+
+void psw_session_answer(struct psw_client *c, const struct psw_request *r,
+                        const struct ps_header *h)
+{
+    struct ps_ticket *t = r->ticket;
+
+    if (r->kind == PS_MSG_REPORT)
+        reported(c, h);
+    if (!t)
+        return;
+    if (h->kind != expected(r->kind))
+        odd(c, t, ps_kind_name(h->kind));
+    else if (r->kind == PS_MSG_HELLO)
+        welcome(c, t, h);
+    else if (r->kind == PS_MSG_MATRIX)
+        opened(c, t, h);
+    else if (r->kind == PS_MSG_LIST)
+        listed(t, h);
+    psw_ticket_request_done(t);
+}

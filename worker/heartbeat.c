@@ -1,0 +1,178 @@
+/* heartbeat.c - see heartbeat.h. */
+#include "worker/heartbeat.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BEAT_NS UINT64_C(1000000000)
+
+/* struct ps_traffic as numbers, and the clock: what a beat carries. */
+#define N_NUMBERS (1 + sizeof(struct ps_traffic) / sizeof(uint64_t))
+
+struct psw_heartbeat {
+    struct ps_link    *link; /* the thread's while it runs */
+    struct ps_decoder *decoder;
+    struct ps_header   who;
+    uint64_t           last_request;
+    pthread_t          thread;
+    bool               running;
+    atomic_bool        stop;
+    struct ps_signal  *stopped; /* wakes the thread to look at `stop` */
+    struct ps_signal  *wake;    /* lent */
+
+    _Atomic uint64_t numbers[N_NUMBERS];
+    _Atomic uint64_t heard_ns;
+    atomic_int       word; /* set last: whoever sees it may read `why` */
+    char             why[PS_TEXT_BYTES];
+};
+
+static void beat(struct psw_heartbeat *hb)
+{
+    uint64_t          numbers[N_NUMBERS];
+    struct ps_traffic traffic;
+    struct ps_parcel  p = { .route = { .kind = PS_ROUTE_COORDINATOR } };
+    struct ps_header  h = hb->who;
+
+    for (size_t i = 0; i < N_NUMBERS; i++)
+        numbers[i] = atomic_load_explicit(&hb->numbers[i], memory_order_relaxed);
+    memcpy(&traffic, numbers + 1, sizeof(traffic));
+    h.kind = PS_MSG_BEAT;
+    h.request = ++hb->last_request;
+    h.clock = numbers[0];
+    h.traffic = &traffic;
+    /* One beat more or less is nothing: the next one comes in a second. */
+    if (ps_wire_encode(&h, &p.head) || ps_link_send(hb->link, &p))
+        ps_log(PS_LOG_DEBUG, "heartbeat: %s", ps_log_last_error());
+}
+
+static void keep_word(struct psw_heartbeat *hb, const struct ps_header *h)
+{
+    if (atomic_load_explicit(&hb->word, memory_order_relaxed) != PS_OK)
+        return;
+    snprintf(hb->why, sizeof(hb->why), "%s", h->text);
+    atomic_store_explicit(&hb->word, h->status < 0 ? h->status : PS_ERR_CLOSING,
+                          memory_order_release);
+    ps_signal_raise(hb->wake);
+}
+
+static void listen_to(struct psw_heartbeat *hb)
+{
+    struct ps_parcel p;
+    struct ps_header h;
+
+    while (ps_link_receive(hb->link, &p) == PS_OK) {
+        atomic_store_explicit(&hb->heard_ns, ps_now_ns(), memory_order_relaxed);
+        if (ps_wire_decode(hb->decoder, p.head->data, p.head->len, &h) == PS_OK &&
+            (h.kind == PS_MSG_ERROR || h.kind == PS_MSG_NOTICE))
+            keep_word(hb, &h);
+        ps_parcel_drop(&p);
+    }
+}
+
+static void *run(void *ctx)
+{
+    struct psw_heartbeat *hb = ctx;
+    struct ps_poll        polls[] = { { .link = hb->link }, { .signal = hb->stopped } };
+    uint64_t              next_ns = ps_now_ns();
+
+    while (!atomic_load(&hb->stop)) {
+        uint64_t now_ns = ps_now_ns();
+
+        if (now_ns >= next_ns) {
+            beat(hb);
+            next_ns = now_ns + BEAT_NS;
+        }
+        if (ps_net_poll(polls, 2, (int)((next_ns - now_ns) / 1000000 + 1)))
+            break;
+        if (polls[0].ready)
+            listen_to(hb);
+    }
+    return NULL;
+}
+
+/* The host's signals are for the host's threads. */
+static ps_status start_thread(struct psw_heartbeat *hb)
+{
+    sigset_t all, before;
+    int      failed;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&hb->thread, NULL, run, hb);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed)
+        return ps_fail(PS_ERR_SYSTEM, "heartbeat: cannot start a thread: %s",
+                       strerror(failed));
+    hb->running = true;
+    return PS_OK;
+}
+
+ps_status psw_heartbeat_start(struct psw_heartbeat **out, struct ps_net *net,
+                              const char *coordinator, const struct ps_header *who,
+                              struct ps_signal *wake)
+{
+    struct psw_heartbeat *hb = calloc(1, sizeof(*hb));
+    ps_status             st;
+
+    if (!hb)
+        return ps_fail(PS_ERR_NO_MEMORY, "heartbeat: no memory");
+    hb->who = *who;
+    hb->wake = wake;
+    st = ps_decoder_new(&hb->decoder);
+    if (!st)
+        st = ps_signal_new(&hb->stopped);
+    if (!st)
+        st = ps_link_open(&hb->link, net, coordinator);
+    if (!st)
+        st = start_thread(hb);
+    if (st) {
+        psw_heartbeat_stop(&hb);
+        return st;
+    }
+    *out = hb;
+    return PS_OK;
+}
+
+void psw_heartbeat_stop(struct psw_heartbeat **heartbeat)
+{
+    struct psw_heartbeat *hb = *heartbeat;
+
+    *heartbeat = NULL;
+    if (!hb)
+        return;
+    if (hb->running) {
+        atomic_store(&hb->stop, true);
+        ps_signal_raise(hb->stopped);
+        pthread_join(hb->thread, NULL);
+    }
+    ps_link_close(&hb->link, 0);
+    ps_signal_free(&hb->stopped);
+    ps_decoder_free(&hb->decoder);
+    free(hb);
+}
+
+void psw_heartbeat_tell(struct psw_heartbeat *hb, uint64_t clock,
+                        const struct ps_traffic *traffic)
+{
+    uint64_t numbers[N_NUMBERS] = { clock };
+
+    memcpy(numbers + 1, traffic, sizeof(*traffic));
+    for (size_t i = 0; i < N_NUMBERS; i++)
+        atomic_store_explicit(&hb->numbers[i], numbers[i], memory_order_relaxed);
+}
+
+uint64_t psw_heartbeat_heard_ns(const struct psw_heartbeat *hb)
+{
+    return atomic_load_explicit(&hb->heard_ns, memory_order_relaxed);
+}
+
+ps_status psw_heartbeat_word(const struct psw_heartbeat *hb, const char **why)
+{
+    ps_status word = (ps_status)atomic_load_explicit(&hb->word, memory_order_acquire);
+
+    *why = hb->why;
+    return word;
+}

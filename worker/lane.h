@@ -1,0 +1,109 @@
+/*
+ * lane.h - the requests of one worker to one server, in order.
+ *
+ * A lane is a queue.  Its first few requests (the window) have been sent and wait for
+ * their answers, which come in any order; the others leave as answers make room.  What
+ * was sent is kept until it is answered and is sent again, byte for byte, when the
+ * server has been quiet for long; the server tells a repeated push by its number.
+ *
+ * It does not know what a request means.
+ *
+ * Thread: the client that owns it.
+ */
+#ifndef PSW_LANE_H
+#define PSW_LANE_H
+
+#include "common/wire/wire.h"
+
+#include <ps/worker.h>
+
+#define PSW_WINDOW 8u /* requests under way to one server */
+
+#define PSW_SECOND_NS UINT64_C(1000000000)
+#define PSW_PATIENCE_NS (5 * PSW_SECOND_NS) /* of silence, before the first resend */
+#define PSW_PATIENCE_MAX_NS (30 * PSW_SECOND_NS) /* it doubles up to this */
+
+/* Consecutive elements that travel together, and where they live at the caller's. */
+struct psw_piece {
+    const struct ps_matrix *matrix;
+    uint64_t                first, count; /* sparse: 0, and rows */
+    size_t                  bytes;
+    void                   *value;    /* pull: filled from the answer */
+    const void             *gradient; /* push: copied when the request is made */
+};
+
+struct psw_request {
+    struct psw_request *next;
+    struct ps_ticket   *ticket; /* NULL: nobody waits for it any more */
+    uint64_t            id;
+    uint32_t            kind; /* what was asked, enum ps_kind */
+    uint32_t            flags;
+    uint64_t            clock;
+    struct ps_parcel    parcel;
+
+    uint64_t sent_ns;
+    uint64_t patience_ns;
+
+    /* What the answer fills. */
+    uint64_t        *row_of; /* sparse: where row i goes, in rows of the caller's */
+    uint32_t         n_pieces;
+    struct psw_piece pieces[];
+};
+
+struct psw_queue {
+    struct psw_request  *first;
+    struct psw_request **end; /* where the next one is hung; NULL: at `first` */
+};
+
+struct psw_lane {
+    struct ps_route route;
+    char            endpoint[PS_ENDPOINT_BYTES];
+    uint64_t        heard_ns; /* when anything came from there; 0: never */
+
+    struct psw_queue queue;  /* of all unanswered requests; */
+    uint32_t         n_sent; /* the first n_sent <= PSW_WINDOW are under way */
+};
+
+void psw_queue_add(struct psw_queue *q, struct psw_request *r);
+
+/* Moves everything from `from` to the end of `to`. */
+void psw_queue_move(struct psw_queue *to, struct psw_queue *from);
+void psw_queue_clear(struct psw_queue *q);
+
+void psw_request_free(struct psw_request *r);
+
+/* Bytes of the payload that it sends. */
+size_t psw_request_payload(const struct psw_request *r);
+
+/* Sends what the window has room for; what left for the first time is counted. */
+void psw_lane_send(struct psw_lane *lane, uint64_t now_ns, struct ps_outbox *out,
+                   struct ps_traffic *traffic);
+
+/* Sends again what has waited for too long. */
+void psw_lane_tick(struct psw_lane *lane, uint64_t now_ns, struct ps_outbox *out,
+                   struct ps_traffic *traffic);
+
+/* When psw_lane_tick has something to do; UINT64_MAX: never. */
+uint64_t psw_lane_next_tick(const struct psw_lane *lane);
+
+/* Takes the request that `id` answers out of the lane; NULL: none is under way, which
+ * is ordinary for an answer that comes twice or late. */
+struct psw_request *psw_lane_answered(struct psw_lane *lane, uint64_t id);
+
+/* Sends a request that was answered, and changed, before all others. */
+void psw_lane_again(struct psw_lane *lane, struct psw_request *r, uint64_t now_ns,
+                    struct ps_outbox *out);
+
+/*
+ * Nobody waits for `ticket` (NULL: for any) any more.  Pushes stay, because later ones
+ * build on their numbers, but fill nothing; everything else is dropped.
+ */
+void psw_lane_forget(struct psw_lane *lane, const struct ps_ticket *ticket);
+
+/* Is a request of this kind unanswered?  `ticket` NULL: of any ticket or none. */
+bool psw_lane_holds(const struct psw_lane *lane, uint32_t kind,
+                    const struct ps_ticket *ticket);
+
+void psw_lane_clear(struct psw_lane *lane);
+
+#endif

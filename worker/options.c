@@ -1,0 +1,146 @@
+/* options.c - see options.h. */
+#include "worker/options.h"
+
+#include "worker/settings.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_COORDINATOR "tcp://127.0.0.1:5570"
+#define DEFAULT_JOB "default"
+#define DEFAULT_TIMEOUT_MS 30000u
+#define TIMEOUT_MS_MAX 86400000u /* a day */
+
+ps_status psw_options_take(void *to, size_t bytes, const void *from, const char *what)
+{
+    size_t given;
+
+    memcpy(&given, from, sizeof(given));
+    if (given < sizeof(given))
+        return ps_fail(PS_ERR_BAD_ARG, "%s: size is %zu, start from the initialiser",
+                       what, given);
+    memcpy(to, from, given < bytes ? given : bytes);
+    return PS_OK;
+}
+
+/* A variable that is set to nothing counts as not set. */
+static const char *variable(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && value[0] != '\0' ? value : NULL;
+}
+
+static ps_status number_from(const char *name, uint64_t least, uint64_t most,
+                             uint32_t *out)
+{
+    const char        *text = variable(name);
+    char              *end;
+    unsigned long long n;
+
+    if (!text)
+        return PS_OK;
+    errno = 0;
+    n = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || n < least || n > most)
+        return ps_fail(PS_ERR_CONFIG,
+                       "%s: \"%.100s\", expected a number from %ju to %ju", name, text,
+                       (uintmax_t)least, (uintmax_t)most);
+    *out = (uint32_t)n;
+    return PS_OK;
+}
+
+/* The first of given, variable and fallback that is there. */
+static ps_status text_from(const char *given, const char *name, const char *fallback,
+                           char *out, size_t bytes)
+{
+    const char *from = given && given[0] ? given : variable(name);
+    const char *text = from ? from : fallback;
+
+    if (strlen(text) >= bytes)
+        return ps_fail(given && given[0] ? PS_ERR_BAD_ARG : PS_ERR_CONFIG,
+                       "%s: %zu bytes long, expected at most %zu", name, strlen(text),
+                       bytes - 1);
+    snprintf(out, bytes, "%s", text);
+    return PS_OK;
+}
+
+static ps_status texts(const ps_worker_options *given, struct psw_options *out)
+{
+    char        name[PS_NAME_BYTES];
+    const char *fallback = out->job.name[0] ? out->job.name : DEFAULT_JOB;
+    ps_status st = text_from(given->coordinator, "PSW_COORDINATOR", DEFAULT_COORDINATOR,
+                             out->coordinator, sizeof(out->coordinator));
+
+    if (!st)
+        st = text_from(given->token, "PSW_TOKEN", "", out->token, sizeof(out->token));
+    if (!st)
+        st = text_from(given->job, "PSW_JOB", fallback, name, sizeof(name));
+    if (st)
+        return st;
+    memcpy(out->job.name, name, sizeof(name));
+    out->coordinator_from_environment =
+        !(given->coordinator && given->coordinator[0]) && variable("PSW_COORDINATOR");
+    return PS_OK;
+}
+
+static ps_status numbers(const ps_worker_options *given, struct psw_options *out)
+{
+    ps_status st = PS_OK;
+
+    if (given->rank < -1)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "rank: %d, expected 0 or more, or -1 for PSW_RANK", given->rank);
+    if (given->timeout_ms < 0 || (uint32_t)given->timeout_ms > TIMEOUT_MS_MAX)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "timeout_ms: %d, expected 1 to %u, or 0 for the "
+                       "default",
+                       given->timeout_ms, TIMEOUT_MS_MAX);
+    out->rank = given->rank < 0 ? 0 : (uint32_t)given->rank;
+    if (given->rank < 0)
+        st = number_from("PSW_RANK", 0, PS_WORKERS_MAX - 1, &out->rank);
+    if (given->workers)
+        out->job.workers = given->workers;
+    else if (!st)
+        st = number_from("PSW_WORLD_SIZE", 1, PS_WORKERS_MAX, &out->job.workers);
+    out->timeout_ms =
+        given->timeout_ms ? (uint32_t)given->timeout_ms : DEFAULT_TIMEOUT_MS;
+    if (!st && !given->timeout_ms)
+        st = number_from("PSW_TIMEOUT_MS", 1, TIMEOUT_MS_MAX, &out->timeout_ms);
+    return st;
+}
+
+static ps_status check(const struct psw_options *o)
+{
+    ps_status st = ps_job_spec_check(&o->job);
+
+    if (!st && !o->observer && o->rank >= o->job.workers)
+        return ps_fail(PS_ERR_RANK,
+                       "rank %u of job %s: expected 0 to %u, it has %u "
+                       "workers",
+                       o->rank, o->job.name, o->job.workers - 1, o->job.workers);
+    return st;
+}
+
+ps_status psw_options_resolve(const ps_worker_options *options, struct psw_options *out)
+{
+    ps_worker_options given = PS_WORKER_OPTIONS;
+    ps_status         st;
+
+    if (options) {
+        st = psw_options_take(&given, sizeof(given), options, "ps_worker_options");
+        if (st)
+            return st;
+    }
+    *out = (struct psw_options){ .observer = given.observer != 0 };
+    out->job =
+        given.settings ? *psw_settings_job(given.settings) : ps_job_spec_default();
+    if (given.clocks_per_epoch)
+        out->job.clocks_per_epoch = given.clocks_per_epoch;
+    st = texts(&given, out);
+    if (!st)
+        st = numbers(&given, out);
+    return st ? st : check(out);
+}

@@ -1,0 +1,490 @@
+/* worker.c - a worker's life, and driving its client over ZeroMQ. */
+#include "worker/worker_private.h"
+
+#include "common/base/random.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FAREWELL_MS 200 /* for a goodbye that nobody waits for */
+
+/* A server whose beats are answered each second is there, whatever else is late. */
+#define QUIET_NS UINT64_C(3000000000)
+
+const char *ps_why(void)
+{
+    return ps_log_last_error();
+}
+
+const char *ps_version(void)
+{
+    return PACKAGE_VERSION;
+}
+
+/* ---- the library's lines -------------------------------------------------------- */
+
+static struct {
+    ps_line_fn *fn;
+    void       *ctx;
+} listener;
+
+static void pass_line(void *ctx, enum ps_log_level level, const char *line)
+{
+    (void)ctx;
+    listener.fn(listener.ctx, (int)level, line);
+}
+
+void ps_listen(ps_line_fn *fn, void *ctx, int up_to_level)
+{
+    listener.fn = fn;
+    listener.ctx = ctx;
+    ps_log_listen(fn ? pass_line : NULL, NULL, (enum ps_log_level)up_to_level);
+}
+
+/* ---- driving -------------------------------------------------------------------- */
+
+static struct ps_link *link_for(const ps_worker *w, const struct ps_route *route)
+{
+    if (route->kind == PS_ROUTE_COORDINATOR)
+        return w->link;
+    return route->index < w->n_links ? w->links[route->index] : NULL;
+}
+
+/* What cannot be sent now is as good as lost, and resent like it. */
+static void deliver(ps_worker *w)
+{
+    for (size_t i = 0; i < w->outbox.n; i++) {
+        struct ps_link *link = link_for(w, &w->outbox.parcels[i].route);
+
+        if (link && ps_link_send(link, &w->outbox.parcels[i]))
+            ps_log(PS_LOG_DEBUG, "worker: %s", ps_log_last_error());
+    }
+    ps_outbox_clear(&w->outbox);
+}
+
+static void receive(ps_worker *w, struct ps_link *link, const struct ps_route *from)
+{
+    struct ps_parcel p;
+
+    while (ps_link_receive(link, &p) == PS_OK) {
+        p.route = *from;
+        psw_client_handle(w->client, ps_now_ns(), &p, &w->outbox);
+        deliver(w);
+    }
+}
+
+static void listen_to_heart(ps_worker *w)
+{
+    const char *why;
+    ps_status   word;
+
+    ps_signal_clear(w->wake);
+    if (!w->heartbeat)
+        return;
+    word = psw_heartbeat_word(w->heartbeat, &why);
+    if (word)
+        psw_client_notice(w->client, word, why);
+}
+
+static int milliseconds_until(uint64_t then_ns, uint64_t now_ns)
+{
+    if (then_ns <= now_ns)
+        return 0;
+    return (int)((then_ns - now_ns + 999999) / 1000000);
+}
+
+/* One round: send, wait (at most until then), receive, let time pass. */
+static ps_status round_until(ps_worker *w, uint64_t then_ns)
+{
+    uint64_t  tick_ns = psw_client_next_tick(w->client);
+    ps_status st;
+
+    deliver(w);
+    st = ps_net_poll(
+        w->polls, 2 + w->n_links,
+        milliseconds_until(tick_ns < then_ns ? tick_ns : then_ns, ps_now_ns()));
+    if (st)
+        return st;
+    if (w->polls[0].ready)
+        receive(w, w->link, &(struct ps_route){ .kind = PS_ROUTE_COORDINATOR });
+    if (w->polls[1].ready)
+        listen_to_heart(w);
+    for (uint32_t i = 0; i < w->n_links; i++)
+        if (w->polls[2 + i].ready)
+            receive(w, w->links[i],
+                    &(struct ps_route){ .kind = PS_ROUTE_SHARD, .index = (uint16_t)i });
+    psw_client_tick(w->client, ps_now_ns(), &w->outbox);
+    deliver(w);
+    if (w->heartbeat)
+        psw_heartbeat_tell(w->heartbeat, psw_client_clock(w->client),
+                           psw_client_traffic(w->client));
+    return PS_OK;
+}
+
+ps_status psw_progress(ps_worker *w)
+{
+    return round_until(w, 0);
+}
+
+ps_status psw_begin(ps_worker *w)
+{
+    if (!w)
+        return ps_fail(PS_ERR_BAD_ARG, "worker: NULL, expected an open one");
+    if (w->pid != getpid())
+        return ps_fail(PS_ERR_FORKED,
+                       "worker: opened by process %jd, used in its child",
+                       (intmax_t)w->pid);
+    w->started_ns = ps_now_ns();
+    return PS_OK;
+}
+
+/* Nothing heard during the wait, nor for the time of some beats. */
+static void give_up(ps_worker *w, struct ps_ticket *t, uint64_t now_ns)
+{
+    uint64_t waited_ns = now_ns - w->started_ns;
+    uint64_t quiet_ns = waited_ns > QUIET_NS ? waited_ns : QUIET_NS;
+
+    psw_ticket_give_up(t, now_ns > quiet_ns ? now_ns - quiet_ns : 0,
+                       w->heartbeat ? psw_heartbeat_heard_ns(w->heartbeat) : 0,
+                       w->timeout_ms);
+}
+
+static ps_status wait_done(ps_worker *w, struct ps_ticket *t)
+{
+    uint64_t  deadline_ns = w->started_ns + w->timeout_ms * UINT64_C(1000000);
+    ps_status st = PS_OK;
+
+    while (!st && !psw_ticket_done(t)) {
+        uint64_t now_ns = ps_now_ns();
+
+        if (now_ns >= deadline_ns)
+            give_up(w, t, now_ns);
+        else
+            st = round_until(w, deadline_ns);
+    }
+    deliver(w);
+    return st;
+}
+
+ps_status psw_wait_result(ps_worker *w, struct ps_ticket **ticket)
+{
+    ps_status st = wait_done(w, *ticket);
+
+    if (!st) /* else waiting itself failed, and that is the reason */
+        st = psw_ticket_result(*ticket);
+    if (st)
+        psw_ticket_drop(ticket);
+    if (st == PS_ERR_UNAVAILABLE)
+        w->gone_ns = ps_now_ns();
+    return st;
+}
+
+ps_status psw_wait(ps_worker *w, struct ps_ticket **ticket)
+{
+    ps_status st = psw_wait_result(w, ticket);
+
+    if (!st)
+        psw_ticket_drop(ticket);
+    return st;
+}
+
+/* ---- opening -------------------------------------------------------------------- */
+
+static void dispose(ps_worker **worker, int farewell_ms)
+{
+    ps_worker *w = *worker;
+
+    *worker = NULL;
+    psw_heartbeat_stop(&w->heartbeat);
+    for (uint32_t i = 0; i < w->n_links; i++)
+        ps_link_close(&w->links[i], 0);
+    ps_link_close(&w->link, farewell_ms);
+    free(w->links);
+    free(w->polls);
+    ps_signal_free(&w->wake);
+    ps_outbox_free(&w->outbox);
+    psw_models_free(w);
+    psw_client_free(&w->client);
+    ps_net_free(&w->net);
+    free(w);
+}
+
+static ps_status make_client(ps_worker *w, const struct psw_options *o)
+{
+    char                      host[PS_NAME_BYTES] = "";
+    struct psw_client_options options = {
+        .job = o->job,
+        .coordinator = o->coordinator,
+        .token = o->token,
+        .rank = o->rank,
+        .observer = o->observer,
+        .pid = (uint64_t)w->pid,
+        .host = host,
+        .owner = w,
+    };
+
+    if (gethostname(host, sizeof(host) - 1))
+        memcpy(host, "?", 2);
+    if (ps_random_secret(&options.first_request, 4))
+        return ps_fail(PS_ERR_SYSTEM, "worker: no random numbers: %m");
+    return psw_client_new(&w->client, &options);
+}
+
+static ps_status connect_coordinator(ps_worker *w, const struct psw_options *o)
+{
+    ps_status st = ps_link_open(&w->link, w->net, o->coordinator);
+
+    if (st == PS_ERR_BAD_ARG && o->coordinator_from_environment)
+        return ps_fail(PS_ERR_CONFIG, "PSW_COORDINATOR: %s", ps_log_last_error());
+    memcpy(w->coordinator, o->coordinator, sizeof(w->coordinator));
+    return st;
+}
+
+static ps_status set_polls(ps_worker *w)
+{
+    struct ps_poll *polls = realloc(w->polls, (2 + w->n_links) * sizeof(*polls));
+
+    if (!polls)
+        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory");
+    polls[0] = (struct ps_poll){ .link = w->link };
+    polls[1] = (struct ps_poll){ .signal = w->wake };
+    for (uint32_t i = 0; i < w->n_links; i++)
+        polls[2 + i] = (struct ps_poll){ .link = w->links[i] };
+    w->polls = polls;
+    return PS_OK;
+}
+
+static ps_status connect_shards(ps_worker *w)
+{
+    uint32_t n = psw_client_n_shards(w->client);
+
+    w->links = calloc(n, sizeof(struct ps_link *));
+    if (!w->links)
+        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory for %u shards", n);
+    for (; w->n_links < n; w->n_links++) {
+        ps_status st = ps_link_open(&w->links[w->n_links], w->net,
+                                    psw_client_endpoint(w->client, w->n_links));
+
+        if (st)
+            return st;
+    }
+    return set_polls(w);
+}
+
+static ps_status hello(ps_worker *w)
+{
+    struct ps_ticket *t;
+    ps_status         st = psw_client_hello(w->client, w->started_ns, &w->outbox, &t);
+
+    return st ? st : psw_wait(w, &t);
+}
+
+static ps_status start_heart(ps_worker *w)
+{
+    struct ps_header who = { .kind = PS_MSG_BEAT };
+
+    psw_client_sign(w->client, &who);
+    return psw_heartbeat_start(&w->heartbeat, w->net, w->coordinator, &who, w->wake);
+}
+
+static ps_status join(ps_worker *w, const struct psw_options *o)
+{
+    ps_status st = make_client(w, o);
+
+    if (!st)
+        st = ps_net_new(&w->net);
+    if (!st)
+        st = ps_signal_new(&w->wake);
+    if (!st)
+        st = connect_coordinator(w, o);
+    if (!st)
+        st = set_polls(w);
+    if (!st)
+        st = hello(w);
+    if (!st)
+        st = start_heart(w);
+    return st ? st : connect_shards(w);
+}
+
+ps_status ps_worker_open(ps_worker **out, const ps_worker_options *options)
+{
+    struct psw_options *o = malloc(sizeof(*o));
+    ps_worker          *w = calloc(1, sizeof(*w));
+    ps_status           st;
+
+    if (!o || !w) {
+        free(o);
+        free(w);
+        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory");
+    }
+    st = psw_options_resolve(options, o);
+    w->pid = getpid();
+    w->timeout_ms = o->timeout_ms;
+    w->started_ns = ps_now_ns();
+    if (!st)
+        st = join(w, o);
+    free(o);
+    if (st && w->client && psw_client_n_shards(w->client) > 0) {
+        ps_worker_abandon(&w, "it could not start"); /* it had joined already */
+    } else if (st) {
+        dispose(&w, 0);
+    }
+    if (!st)
+        *out = w;
+    return st;
+}
+
+/* ---- closing -------------------------------------------------------------------- */
+
+/* In a child nothing may be touched: the parent's connections are in there. */
+static bool is_parents(ps_worker **worker)
+{
+    if ((*worker)->pid == getpid())
+        return false;
+    *worker = NULL;
+    return true;
+}
+
+/* Is the server known to be gone, so that waiting for it again is in vain? */
+static bool is_gone(const ps_worker *w)
+{
+    return w->gone_ns && !psw_client_heard(w->client, w->gone_ns) &&
+           psw_heartbeat_heard_ns(w->heartbeat) < w->gone_ns;
+}
+
+static ps_status drain(ps_worker *w)
+{
+    struct ps_ticket *t;
+    ps_status         st = psw_begin(w);
+
+    if (!st && is_gone(w))
+        st = ps_fail(PS_ERR_UNAVAILABLE,
+                     "job %s: left without goodbye, coordinator %s does not answer",
+                     ps_job(w), w->coordinator);
+    if (!st)
+        st = psw_client_drain(w->client, w->started_ns, &w->outbox, &t);
+    return st ? st : psw_wait(w, &t);
+}
+
+static ps_status goodbye(ps_worker *w)
+{
+    struct ps_ticket *t;
+    ps_status         st = psw_client_bye(w->client, ps_now_ns(), "", &w->outbox, &t);
+
+    return st ? st : psw_wait(w, &t);
+}
+
+/* Both in the time of one call.  What was refused on the way is no reason to stay. */
+ps_status ps_worker_close(ps_worker **worker)
+{
+    char      why[PS_TEXT_BYTES];
+    ps_status st, left;
+
+    if (!worker || !*worker)
+        return PS_OK;
+    if (is_parents(worker))
+        return ps_fail(PS_ERR_FORKED, "worker: opened by another process");
+    st = drain(*worker);
+    snprintf(why, sizeof(why), "%s", ps_log_last_error());
+    if (st == PS_ERR_TIMEOUT || st == PS_ERR_UNAVAILABLE) {
+        ps_worker_abandon(worker, why);
+        return st;
+    }
+    left = goodbye(*worker);
+    dispose(worker, 0);
+    if (st && left)
+        return ps_fail(st, "%s", why); /* the first failure is the one to tell */
+    return st ? st : left;
+}
+
+void ps_worker_abandon(ps_worker **worker, const char *reason)
+{
+    struct ps_ticket *t;
+
+    if (!worker || !*worker || is_parents(worker))
+        return;
+    if (psw_client_bye((*worker)->client, ps_now_ns(),
+                       reason && reason[0] ? reason : "without a reason",
+                       &(*worker)->outbox, &t) == PS_OK)
+        deliver(*worker);
+    dispose(worker, FAREWELL_MS);
+}
+
+/* ---- asking and telling --------------------------------------------------------- */
+
+uint32_t ps_rank(const ps_worker *w)
+{
+    struct ps_header h = { 0 };
+
+    psw_client_sign(w->client, &h);
+    return h.rank;
+}
+
+uint32_t ps_workers(const ps_worker *w)
+{
+    return psw_client_job(w->client)->workers;
+}
+
+uint64_t ps_clock(const ps_worker *w)
+{
+    return psw_client_clock(w->client);
+}
+
+uint64_t ps_seed(const ps_worker *w)
+{
+    return psw_client_job(w->client)->seed;
+}
+
+const char *ps_job(const ps_worker *w)
+{
+    return psw_client_job(w->client)->name;
+}
+
+uint32_t ps_n_shards(const ps_worker *w)
+{
+    return psw_client_n_shards(w->client);
+}
+
+ps_status ps_finish(ps_worker *w)
+{
+    struct ps_ticket *t;
+    ps_status         st = psw_begin(w);
+
+    if (!st)
+        st = psw_move(w, PSW_FINISH, NULL, 0, &t);
+    return st ? st : psw_wait(w, &t);
+}
+
+ps_status ps_weight(ps_worker *w, double samples)
+{
+    ps_status st = psw_begin(w);
+
+    if (st)
+        return st;
+    if (!isfinite(samples) || samples < 0)
+        return ps_fail(PS_ERR_BAD_ARG, "weight: %g samples, expected 0 or more",
+                       samples);
+    psw_client_weight(w->client, samples);
+    return PS_OK;
+}
+
+ps_status ps_report(ps_worker *w, const char *metric, double value)
+{
+    ps_status st = psw_begin(w);
+
+    if (st)
+        return st;
+    if (!metric)
+        return ps_fail(PS_ERR_BAD_ARG, "report: the name is NULL");
+    st = psw_client_report(w->client, w->started_ns, metric, value);
+    return st ? st : psw_progress(w);
+}
+
+void ps_count_samples(ps_worker *w, uint64_t samples)
+{
+    if (w && w->pid == getpid())
+        psw_client_count_samples(w->client, samples);
+}
