@@ -55,6 +55,7 @@ void ps_settings_train(const ps_settings *settings, ps_train_settings *out)
         .train_labels = e->train_labels,
         .test_features = e->test_features,
         .test_labels = e->test_labels,
+        .workers = e->job.workers,
     };
 }
 

@@ -78,9 +78,10 @@ typedef struct ps_train_settings {
     uint32_t    epochs;
     uint32_t    batch;       /* samples per worker and iteration */
     uint64_t    limit;       /* samples of the training set; 0 = all */
-    int         prefetch;    /* ask for the next values while computing */
+    int         prefetch;    /* asp: ask for the next values while computing */
     const char *data_format; /* "idx" */
     const char *train_features, *train_labels, *test_features, *test_labels;
+    uint32_t    workers; /* of the job, where PSW_WORLD_SIZE does not say it */
 } ps_train_settings;
 
 PS_API void ps_settings_train(const ps_settings *settings, ps_train_settings *out);
@@ -103,19 +104,22 @@ PS_API void ps_settings_optimiser(const ps_settings     *settings,
  * default in brackets.
  */
 typedef struct ps_worker_options {
-    size_t             size;        /* of this struct, as the caller knew it */
-    const char        *coordinator; /* PSW_COORDINATOR [tcp://127.0.0.1:5570] */
-    const char        *job;         /* PSW_JOB [default] */
-    const char        *token;       /* PSW_TOKEN [none] */
-    int                rank;        /* 0-based, unique; -1: PSW_RANK [0] */
-    uint32_t           workers;     /* of the job; PSW_WORLD_SIZE [1] */
-    int                timeout_ms;  /* of every call; PSW_TIMEOUT_MS [30000] */
-    int                observer;    /* 1: reads an existing job, has no rank */
-    const ps_settings *settings;    /* job and optimiser keys; lent for the call */
+    size_t             size;             /* of this struct, as the caller knew it */
+    const char        *coordinator;      /* PSW_COORDINATOR [tcp://127.0.0.1:5570] */
+    const char        *job;              /* PSW_JOB [default] */
+    const char        *token;            /* PSW_TOKEN [none] */
+    int                rank;             /* 0-based, unique; -1: PSW_RANK [0] */
+    uint32_t           workers;          /* of the job; PSW_WORLD_SIZE [1] */
+    int                timeout_ms;       /* of every call; PSW_TIMEOUT_MS [30000] */
+    int                observer;         /* 1: reads an existing job, has no rank */
+    const ps_settings *settings;         /* job and optimiser keys; lent for the call */
     uint64_t           clocks_per_epoch; /* for schedules in epochs; 0 = unknown */
 } ps_worker_options;
 
-#define PS_WORKER_OPTIONS_INIT { sizeof(ps_worker_options), 0, 0, 0, -1, 0, 0, 0, 0, 0 }
+#define PS_WORKER_OPTIONS_INIT                                                         \
+    {                                                                                  \
+        sizeof(ps_worker_options), 0, 0, 0, -1, 0, 0, 0, 0, 0                          \
+    }
 #ifdef __cplusplus
 #define PS_WORKER_OPTIONS (ps_worker_options PS_WORKER_OPTIONS_INIT)
 #else
@@ -179,7 +183,10 @@ typedef struct ps_matrix_options {
 } ps_matrix_options;
 
 #define PS_MATRIX_OPTIONS_INIT                                                         \
-    { sizeof(ps_matrix_options), PS_F32, PS_INIT_ZERO, 0, 0, PS_OPTIMISER_JOB, -1.0, 0 }
+    {                                                                                  \
+        sizeof(ps_matrix_options), PS_F32, PS_INIT_ZERO, 0, 0, PS_OPTIMISER_JOB, -1.0, \
+            0                                                                          \
+    }
 #ifdef __cplusplus
 #define PS_MATRIX_OPTIONS (ps_matrix_options PS_MATRIX_OPTIONS_INIT)
 #else
@@ -202,7 +209,7 @@ PS_API ps_status ps_dense(ps_worker *worker, const char *name, uint64_t rows,
 /* Rows by key, created at first touch by the initialiser. */
 PS_API ps_status ps_sparse(ps_worker *worker, const char *name, uint64_t cols,
                            const ps_matrix_options *options,
-                           ps_matrix             **out) PS_CHECKED;
+                           ps_matrix              **out) PS_CHECKED;
 
 PS_API const char *ps_matrix_name(const ps_matrix *m);
 PS_API uint64_t    ps_matrix_rows(const ps_matrix *m); /* 0: sparse */
@@ -357,8 +364,8 @@ PS_API ps_status ps_data_batch(ps_data *data, uint64_t seed, uint32_t rank,
 PS_API double ps_random_at(uint64_t seed, uint64_t stream, uint64_t index);
 PS_API double ps_random_normal_at(uint64_t seed, uint64_t stream, uint64_t index);
 /* n times 32 random bits: blocks index, index + 1, ... of the stream, 4 words each. */
-PS_API void ps_random_words(uint64_t seed, uint64_t stream, uint64_t index, uint32_t *out,
-                            size_t n);
+PS_API void ps_random_words(uint64_t seed, uint64_t stream, uint64_t index,
+                            uint32_t *out, size_t n);
 
 /* ---- the training loop --------------------------------------------------------- */
 
@@ -386,13 +393,16 @@ typedef struct ps_train_options {
     size_t       size;
     uint32_t     epochs;
     uint32_t     batch;
-    int          prefetch; /* 1: ask for the next values while computing */
+    int          prefetch;     /* 1: ask for the next values while computing */
     uint32_t     report_every; /* iterations between reports of the loss; 0 = none */
-    ps_epoch_fn *epoch;    /* may be NULL */
-    void        *ctx;      /* of both functions */
+    ps_epoch_fn *epoch;        /* may be NULL */
+    void        *ctx;          /* of both functions */
 } ps_train_options;
 
-#define PS_TRAIN_OPTIONS_INIT { sizeof(ps_train_options), 1, 64, 1, 20, 0, 0 }
+#define PS_TRAIN_OPTIONS_INIT                                                          \
+    {                                                                                  \
+        sizeof(ps_train_options), 1, 64, 1, 20, 0, 0                                   \
+    }
 #ifdef __cplusplus
 #define PS_TRAIN_OPTIONS (ps_train_options PS_TRAIN_OPTIONS_INIT)
 #else
@@ -401,10 +411,13 @@ typedef struct ps_train_options {
 
 /*
  * Pulls, and for every iteration of every epoch: takes the batch, calls `gradient`,
- * pushes and pulls.  With prefetch the request for the next values is on its way while
- * the gradient is computed: under bsp that changes nothing but the waiting, under asp
- * values are one update older.  Reports `loss` (mean since the last report), counts
- * samples, and sets the weight of each push to the batch's size.
+ * pushes and pulls.  With prefetch under asp the request for the next values is on its
+ * way while the gradient is computed, so they are one update older, except those that
+ * the epoch function sees.  Under bsp the next values come of this push and the request
+ * travels with it; prefetch changes nothing.  Reports `loss` (mean since the last
+ * report), counts samples, and sets the weight of each push to the batch's size.
+ *
+ * PS_ERR_ABORTED   the gradient function did not return 0
  */
 PS_API ps_status ps_train(ps_worker *worker, ps_model *model, ps_data *data,
                           ps_gradient_fn         *gradient,

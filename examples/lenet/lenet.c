@@ -1,0 +1,151 @@
+/*
+ * lenet.c - a worker that trains LeNet through psd.
+ *
+ * The whole of its dealings with servers is in this file: open the worker, bind the
+ * net's tensors to matrices, hand the gradient function to ps_train, report.
+ */
+#include "task.h"
+
+#include <stdio.h>
+#include <sysexits.h>
+
+struct training {
+    struct lenet_task *task;
+    ps_worker         *worker;
+    ps_model          *model;
+    ps_status          reported; /* how the reports of the last epoch went */
+};
+
+/* Errors are said once, by main. */
+static void on_line(void *ctx, int level, const char *line)
+{
+    (void)ctx;
+    if (level > 3)
+        fprintf(stderr, "lenet: %s\n", line);
+}
+
+static ps_status open_worker(struct training *t)
+{
+    const ps_train_settings *train = &t->task->train;
+    ps_worker_options        o = PS_WORKER_OPTIONS;
+    ps_status                st;
+
+    o.settings = t->task->settings;
+    o.workers = t->task->workers;
+    o.clocks_per_epoch =
+        ps_data_iterations(t->task->training, t->task->workers, train->batch);
+    st = ps_worker_open(&t->worker, &o);
+    if (!st)
+        t->task->seed = ps_seed(t->worker);
+    return st;
+}
+
+/* Each tensor is a matrix; the servers draw the start values. */
+static ps_status bind_tensor(struct training *t, const struct lenet_tensor *tensor)
+{
+    ps_matrix_options o = PS_MATRIX_OPTIONS;
+    ps_matrix        *m;
+    ps_status         st;
+
+    if (tensor->deviation > 0) {
+        o.init = PS_INIT_NORMAL;
+        o.init_b = tensor->deviation;
+    } else {
+        o.weight_decay = 0; /* biases are not pulled towards zero */
+    }
+    st = ps_dense(t->worker, tensor->name, tensor->rows, tensor->cols, &o, &m);
+    return st ? st : ps_model_add(t->model, m, tensor->value, tensor->grad);
+}
+
+static ps_status bind_net(struct training *t)
+{
+    const struct lenet *net = t->task->net;
+    ps_status           st = ps_model_new(&t->model, t->worker);
+
+    for (uint32_t i = 0; !st && i < lenet_n_tensors(net); i++)
+        st = bind_tensor(t, lenet_tensor(net, i));
+    return st;
+}
+
+static int gradient(void *ctx, const ps_step *step, double *loss)
+{
+    struct training *t = ctx;
+
+    *loss = lenet_task_gradient(t->task, step->batch);
+    return 0;
+}
+
+/* Every worker looks at its share of the test images. */
+static int after_epoch(void *ctx, ps_worker *worker, uint64_t epoch, double mean_loss)
+{
+    struct training *t = ctx;
+    uint64_t         n = ps_data_n(t->task->test);
+    uint64_t         first = n * ps_rank(worker) / ps_workers(worker);
+    uint64_t         last = n * (ps_rank(worker) + 1) / ps_workers(worker);
+    uint64_t         correct = lenet_task_correct(t->task, first, last);
+
+    printf("epoch %llu: loss %.4f, %llu of %llu test images right\n",
+           (unsigned long long)epoch + 1, mean_loss, (unsigned long long)correct,
+           (unsigned long long)(last - first));
+    fflush(stdout);
+    t->reported = ps_report(worker, "epoch_loss", mean_loss);
+    if (!t->reported)
+        t->reported = ps_report(worker, "test_correct", (double)correct);
+    if (!t->reported)
+        t->reported = ps_report(worker, "test_total", (double)(last - first));
+    return t->reported != PS_OK;
+}
+
+static ps_status train(struct training *t)
+{
+    ps_train_options o = PS_TRAIN_OPTIONS;
+    ps_status        st = open_worker(t);
+
+    o.epochs = t->task->train.epochs;
+    o.batch = t->task->train.batch;
+    o.prefetch = t->task->train.prefetch;
+    o.epoch = after_epoch;
+    o.ctx = t;
+    if (!st)
+        st = bind_net(t);
+    if (!st)
+        st = ps_train(t->worker, t->model, t->task->training, gradient, &o);
+    return st ? st : t->reported;
+}
+
+static int run_worker(struct lenet_task *task)
+{
+    struct training t = { .task = task };
+    ps_status       st = train(&t);
+    int             code;
+
+    if (!st)
+        st = ps_worker_close(&t.worker);
+    if (!st)
+        return 0;
+    code = lenet_failed(st);
+    ps_worker_abandon(&t.worker, ps_why());
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct lenet_options o;
+    struct lenet_task    task;
+    int                  code;
+
+    if (lenet_options_read(&o, argc, argv))
+        return EX_USAGE;
+    if (o.help) {
+        lenet_options_help();
+        return 0;
+    }
+    ps_listen(on_line, NULL, 6);
+    openblas_set_num_threads(
+        1); /* a worker is a process; more threads than cores fight */
+    code = lenet_task_open(&task, &o);
+    if (!code)
+        code = o.serial ? lenet_serial(&task) : run_worker(&task);
+    lenet_task_close(&task);
+    return code;
+}

@@ -1,0 +1,172 @@
+/* task.c - see task.h. */
+#include "task.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+int lenet_failed(ps_status status)
+{
+    fprintf(stderr, "lenet: %s\n", ps_why());
+    return ps_status_exit_code(status);
+}
+
+/* The environment's word goes before the experiment's, as in ps_worker_open. */
+static uint32_t count_workers(const ps_train_settings *train)
+{
+    const char *text = getenv("PSW_WORLD_SIZE");
+
+    return text && *text ? (uint32_t)strtoul(text, NULL, 10) : train->workers;
+}
+
+static int load_settings(struct lenet_task *t, const struct lenet_options *o)
+{
+    ps_status st = ps_settings_load(&t->settings, o->config);
+
+    if (st)
+        return lenet_failed(st);
+    ps_settings_train(t->settings, &t->train);
+    ps_settings_optimiser(t->settings, &t->optimiser);
+    if (o->batch)
+        t->train.batch = o->batch;
+    t->workers = o->serial ? 1 : count_workers(&t->train);
+    t->seed = t->train.seed;
+    t->dropout = o->shape.dropout;
+    return 0;
+}
+
+static int load_images(struct lenet_task *t)
+{
+    const ps_train_settings *s = &t->train;
+    const char *file[] = { s->train_features, s->train_labels, s->test_features,
+                           s->test_labels };
+    const char *key[] = { "train_features", "train_labels", "test_features",
+                          "test_labels" };
+    ps_status   st;
+
+    for (int i = 0; i < 4; i++)
+        if (!file[i] || !*file[i]) {
+            fprintf(stderr, "lenet: data.%s: the experiment names no file\n", key[i]);
+            return EX_CONFIG;
+        }
+    if (strcmp(s->data_format, "idx") != 0) {
+        fprintf(stderr, "lenet: data.format: %s, expected idx\n", s->data_format);
+        return EX_CONFIG;
+    }
+    st = ps_data_open_idx(&t->training, file[0], file[1], s->limit);
+    if (!st)
+        st = ps_data_open_idx(&t->test, file[2], file[3], 0);
+    return st ? lenet_failed(st) : 0;
+}
+
+/* The side of a square image, 0 when it is none. */
+static uint32_t side_of(uint64_t pixels)
+{
+    uint32_t side = 1;
+
+    while ((uint64_t)side * side < pixels)
+        side++;
+    return (uint64_t)side * side == pixels ? side : 0;
+}
+
+static int check_images(const struct lenet_task *t, uint32_t classes)
+{
+    uint64_t pixels = ps_data_features(t->training);
+
+    if (side_of(pixels) == 0)
+        fprintf(stderr, "lenet: %s: images of %llu pixels, expected square ones\n",
+                t->train.train_features, (unsigned long long)pixels);
+    else if (ps_data_features(t->test) != pixels)
+        fprintf(stderr, "lenet: %s: images of %llu pixels, expected %llu as in %s\n",
+                t->train.test_features, (unsigned long long)ps_data_features(t->test),
+                (unsigned long long)pixels, t->train.train_features);
+    else if (ps_data_classes(t->training) > classes)
+        fprintf(stderr, "lenet: %s: label %u, expected 0 to %u\n",
+                t->train.train_labels, ps_data_classes(t->training) - 1, classes - 1);
+    else if (ps_data_classes(t->test) > classes)
+        fprintf(stderr, "lenet: %s: label %u, expected 0 to %u\n", t->train.test_labels,
+                ps_data_classes(t->test) - 1, classes - 1);
+    else
+        return 0;
+    return EX_DATAERR;
+}
+
+static int make_net(struct lenet_task *t, struct lenet_shape shape)
+{
+    char why[256];
+
+    shape.side = side_of(ps_data_features(t->training));
+    t->net = lenet_new(&shape, t->train.batch, why, sizeof(why));
+    if (!t->net) {
+        fprintf(stderr, "lenet: %s\n", why);
+        return EX_USAGE;
+    }
+    t->keep = calloc((size_t)t->train.batch * lenet_last_hidden(t->net), sizeof(real));
+    if (!t->keep) {
+        fprintf(stderr, "lenet: no memory for dropout\n");
+        return EX_OSERR;
+    }
+    ps_data_moments(t->training, &t->mean, &t->deviation);
+    if (t->deviation == 0) /* every pixel the same: nothing to scale */
+        t->deviation = 1;
+    return 0;
+}
+
+int lenet_task_open(struct lenet_task *t, const struct lenet_options *o)
+{
+    int code;
+
+    *t = (struct lenet_task){ 0 };
+    code = load_settings(t, o);
+    if (!code)
+        code = load_images(t);
+    if (!code)
+        code = check_images(t, o->shape.classes);
+    if (!code)
+        code = make_net(t, o->shape);
+    return code;
+}
+
+void lenet_task_close(struct lenet_task *t)
+{
+    free(t->keep);
+    lenet_free(&t->net);
+    ps_data_close(&t->test);
+    ps_data_close(&t->training);
+    ps_settings_free(&t->settings);
+}
+
+static void show(struct lenet_task *t, const ps_data *data, uint32_t i, uint64_t sample)
+{
+    lenet_set_image(t->net, i, ps_data_sample(data, sample), t->mean, t->deviation);
+    lenet_set_label(t->net, i, ps_data_label(data, sample));
+}
+
+double lenet_task_gradient(struct lenet_task *t, const ps_batch *batch)
+{
+    const real *keep = t->dropout > 0 ? t->keep : NULL;
+
+    for (uint32_t i = 0; i < batch->n; i++)
+        show(t, t->training, i, batch->sample[i]);
+    if (keep)
+        lenet_dropout(t->seed, batch->position, batch->n, lenet_last_hidden(t->net),
+                      t->dropout, t->keep);
+    return lenet_gradient(t->net, batch->n, keep);
+}
+
+uint64_t lenet_task_correct(struct lenet_task *t, uint64_t first, uint64_t last)
+{
+    uint64_t correct = 0;
+
+    while (first < last) {
+        uint32_t n =
+            last - first < t->train.batch ? (uint32_t)(last - first) : t->train.batch;
+
+        for (uint32_t i = 0; i < n; i++)
+            show(t, t->test, i, first + i);
+        correct += lenet_correct(t->net, n);
+        first += n;
+    }
+    return correct;
+}
