@@ -39,7 +39,7 @@ static void become(int log, pid_t parent, char *const *argv, char *const *enviro
 
 static char **joined_environment(char *const *more)
 {
-    size_t n = 0, m = 0;
+    size_t n = 0, m = 0, at;
     char **all;
 
     while (environ[n])
@@ -50,6 +50,7 @@ static char **joined_environment(char *const *more)
     if (!all)
         return NULL;
     memcpy(all, more, m * sizeof(*all)); /* first: getenv takes the first it finds */
+    at = m;
     for (size_t i = 0; i < n; i++) {
         size_t name = strcspn(environ[i], "=") + 1;
         bool   replaced = false;
@@ -57,7 +58,7 @@ static char **joined_environment(char *const *more)
         for (size_t k = 0; k < m; k++)
             replaced |= strncmp(environ[i], more[k], name) == 0;
         if (!replaced)
-            all[m++] = environ[i];
+            all[at++] = environ[i];
     }
     return all;
 }
