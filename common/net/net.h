@@ -45,15 +45,16 @@ ps_status ps_link_open(struct ps_link **out, struct ps_net *net,
 /* Would it take a parcel now?  Not before the connection stands. */
 bool ps_link_ready(const struct ps_link *l);
 
-/* Messages not yet sent are given up after `linger_ms`. */
+/* Messages not yet sent are given up after `linger_ms`.  What was sent before the
+ * connection stood went into the queue. */
 void ps_link_close(struct ps_link **l, int linger_ms);
 
 /*
  * Takes the parcel's buffers in every case.  A server sends to the peer of the route; a
  * link has only one way to go.
  *
- * PS_ERR_TIMEOUT       the queue to that peer is full, or (link) nothing is connected
- *                      yet: dropped, the sender's retry covers it
+ * PS_ERR_TIMEOUT       the queue to that peer is full: dropped, the sender's retry
+ *                      covers it
  * PS_ERR_UNAVAILABLE   (server) no such peer any more
  * PS_ERR_LIMIT         a header over PS_HEADER_BYTES or a frame over PS_FRAME_BYTES
  *

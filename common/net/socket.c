@@ -37,10 +37,14 @@ static const struct setting router[] = {
     { ZMQ_HANDSHAKE_IVL, 5000 }, { ZMQ_BACKLOG, 1024 },
 };
 
-/* IMMEDIATE: nothing is queued for a server that is not there, so the sender knows. */
+/*
+ * IMMEDIATE 0: what is sent while the connection is being made waits in the queue (up
+ * to SNDHWM) instead of being lost until its sender asks again.  A queue that survives
+ * a reconnect brings messages twice at worst, and every request may come twice.
+ */
 static const struct setting dealer[] = {
     { ZMQ_SNDHWM, 64 },         { ZMQ_RCVHWM, 64 },
-    { ZMQ_IMMEDIATE, 1 },       { ZMQ_HANDSHAKE_IVL, 10000 },
+    { ZMQ_IMMEDIATE, 0 },       { ZMQ_HANDSHAKE_IVL, 10000 },
     { ZMQ_RECONNECT_IVL, 100 }, { ZMQ_RECONNECT_IVL_MAX, 2000 },
 };
 
