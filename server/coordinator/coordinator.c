@@ -120,8 +120,7 @@ ps_status coord_check_token(struct psd_coordinator *c, const char *token)
                                              "was given");
 }
 
-/* ---- messages
- * ------------------------------------------------------------------------ */
+/* ---- messages ---------------------------------------------------------------- */
 
 static const struct {
     uint32_t kind;
@@ -257,8 +256,7 @@ void psd_coordinator_handle(struct psd_coordinator *c, uint64_t now_ns,
     ps_parcel_drop(in);
 }
 
-/* ---- time
- * ------------------------------------------------------------------------------ */
+/* ---- time -------------------------------------------------------------------- */
 
 static void tick_operations(struct psd_coordinator *c)
 {
@@ -313,8 +311,7 @@ uint64_t psd_coordinator_next_tick(const struct psd_coordinator *c)
     return is_watching(c) ? c->ticked_ns + COORD_TICK_NS : UINT64_MAX;
 }
 
-/* ---- the end
- * ----------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------- */
 
 static void refuse_waiting(struct psd_coordinator *c, struct coord_operation *operation)
 {

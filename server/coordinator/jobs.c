@@ -51,8 +51,7 @@ uint64_t coord_job_clock(const struct coord_job *job)
     return slowest != UINT64_MAX ? slowest : fastest;
 }
 
-/* ---- the queue
- * ----------------------------------------------------------------------- */
+/* ---- the queue --------------------------------------------------------------- */
 
 ps_status coord_job_queue(struct coord_job *job, uint32_t kind,
                           struct coord_operation **out)
@@ -193,8 +192,7 @@ static bool step(struct psd_coordinator *c, struct coord_job *job)
     return true;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------ */
+/* ---- life -------------------------------------------------------------------- */
 
 static struct coord_job *oldest_over(struct psd_coordinator *c, size_t *n_over,
                                      size_t *n_kept)
@@ -422,8 +420,7 @@ void coord_job_tick(struct psd_coordinator *c, struct coord_job *job)
         over(c, job, COORD_FINISHED);
 }
 
-/* ---- settling
- * ---------------------------------------------------------------------------- */
+/* ---- settling ---------------------------------------------------------------- */
 
 static bool trim(struct psd_coordinator *c)
 {

@@ -57,8 +57,7 @@ static void answer(struct psd_coordinator *c, const struct coord_job *job,
     coord_answer(c, asker, &h, NULL, 0);
 }
 
-/* ---- creating
- * ---------------------------------------------------------------------------- */
+/* ---- creating ---------------------------------------------------------------- */
 
 static ps_status insert(struct coord_job *job, const struct ps_matrix_spec *spec,
                         struct coord_matrix **out)
@@ -207,8 +206,7 @@ void coord_matrix_undo(struct coord_job *job, const struct coord_operation *oper
     take_out(job, operation->matrix);
 }
 
-/* ---- asking
- * ------------------------------------------------------------------------------ */
+/* ---- asking ------------------------------------------------------------------ */
 
 static ps_status answer_when_ready(struct psd_coordinator    *c,
                                    const struct coord_job    *job,

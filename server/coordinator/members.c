@@ -35,8 +35,7 @@ static struct coord_member *find_session(struct coord_job *job, uint32_t rank,
     return NULL;
 }
 
-/* ---- what the shards are told
- * ---------------------------------------------------------- */
+/* ---- what the shards are told ------------------------------------------------ */
 
 bool coord_members_untold(const struct coord_job *job)
 {
@@ -184,8 +183,7 @@ void coord_members_notice(struct psd_coordinator *c, const struct coord_job *job
         notice(c, &job->observers[i], status, why);
 }
 
-/* ---- coming
- * ------------------------------------------------------------------------------ */
+/* ---- coming ------------------------------------------------------------------ */
 
 static bool same_hello(const struct coord_member *m, const struct coord_request *r)
 {
@@ -340,8 +338,7 @@ ps_status coord_hello(struct psd_coordinator *c, const struct coord_request *r)
     return r->h->flags & PS_FLAG_OBSERVER ? hello_observer(c, r) : hello_worker(c, r);
 }
 
-/* ---- staying
- * ------------------------------------------------------------------------------ */
+/* ---- staying ----------------------------------------------------------------- */
 
 static void heard(struct psd_coordinator *c, struct coord_job *job,
                   struct coord_member *m, const struct coord_request *r)
@@ -408,8 +405,7 @@ ps_status coord_beat(struct psd_coordinator *c, const struct coord_request *r)
     return PS_OK;
 }
 
-/* ---- going
- * -------------------------------------------------------------------------------- */
+/* ---- going ------------------------------------------------------------------- */
 
 void coord_member_lose(struct psd_coordinator *c, struct coord_job *job,
                        struct coord_member *m, const char *fact)

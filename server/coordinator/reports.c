@@ -117,8 +117,7 @@ ps_status coord_report(struct psd_coordinator *c, const struct coord_request *r)
     return PS_OK;
 }
 
-/* ---- watching
- * ---------------------------------------------------------------------------- */
+/* ---- watching ---------------------------------------------------------------- */
 
 struct ps_traffic coord_job_traffic(const struct coord_job *job)
 {
@@ -188,6 +187,7 @@ ps_status coord_watch(struct psd_coordinator *c, const struct coord_request *r)
     h.name = job->spec.name;
     h.text = coord_job_word(job);
     h.clock = coord_job_clock(job);
+    h.job_spec = &job->spec;
     h.traffic = &traffic;
     h.n_reports = reports_after(&job->reports, r->h->after, reports);
     h.reports = reports;

@@ -72,8 +72,7 @@ ps_status coord_status(struct psd_coordinator *c, const struct coord_request *r)
     return PS_OK;
 }
 
-/* ---- the text
- * ---------------------------------------------------------------------------- */
+/* ---- the text ---------------------------------------------------------------- */
 
 static json_t *number(uint64_t value)
 {
@@ -106,22 +105,30 @@ static json_t *server_json(const struct coord_server *server)
                      "shards", numbers);
 }
 
+static void add_stats(struct ps_job_stats *sum, const struct ps_job_stats *s)
+{
+    sum->version += s->version;
+    sum->bytes += s->bytes;
+    sum->state_bytes += s->state_bytes;
+    sum->rows += s->rows;
+    sum->pushes += s->pushes;
+    sum->pulls += s->pulls;
+    sum->repeated += s->repeated;
+    sum->refused += s->refused;
+    sum->skipped += s->skipped;
+    sum->late += s->late;
+    sum->waiting += s->waiting;
+    sum->staleness_sum += s->staleness_sum;
+    if (s->staleness_max > sum->staleness_max)
+        sum->staleness_max = s->staleness_max;
+}
+
 static struct ps_job_stats sum_of(const struct coord_shard *shard)
 {
     struct ps_job_stats sum = { 0 };
 
-    for (uint32_t i = 0; i < shard->n_stats; i++) {
-        const struct ps_job_stats *s = &shard->stats[i];
-
-        sum.bytes += s->bytes;
-        sum.state_bytes += s->state_bytes;
-        sum.rows += s->rows;
-        sum.pushes += s->pushes;
-        sum.pulls += s->pulls;
-        sum.repeated += s->repeated;
-        sum.refused += s->refused;
-        sum.waiting += s->waiting;
-    }
+    for (uint32_t i = 0; i < shard->n_stats; i++)
+        add_stats(&sum, &shard->stats[i]);
     return sum;
 }
 
@@ -167,27 +174,28 @@ static json_t *member_json(const struct psd_coordinator *c,
         number(m->traffic.pulls), "retries", number(m->traffic.retries));
 }
 
-/* Sparse matrices have as many parameters as rows were touched: the shards know. */
-static uint64_t parameter_bytes(const struct psd_coordinator *c,
-                                const struct coord_job       *job)
+/* What the job's shards say of it, added up; the highest staleness is the highest. */
+static struct ps_job_stats account_of(const struct psd_coordinator *c,
+                                      const struct coord_job       *job)
 {
-    uint64_t bytes = 0;
+    struct ps_job_stats sum = { 0 };
 
     for (uint32_t i = 0; i < job->n_shards; i++) {
         const struct coord_shard *shard = &c->shards[job->shards[i]];
 
         for (uint32_t k = 0; k < shard->n_stats; k++)
             if (shard->stats[k].job == job->number)
-                bytes += shard->stats[k].bytes;
+                add_stats(&sum, &shard->stats[k]);
     }
-    return bytes;
+    return sum;
 }
 
 static json_t *job_json(const struct psd_coordinator *c, const struct coord_job *job)
 {
-    struct ps_traffic traffic = coord_job_traffic(job);
-    json_t           *members = json_array();
-    uint64_t          active = 0, elements = 0;
+    struct ps_traffic   traffic = coord_job_traffic(job);
+    struct ps_job_stats account = account_of(c, job);
+    json_t             *members = json_array();
+    uint64_t            active = 0, elements = 0;
 
     for (uint32_t r = 0; r < job->spec.workers; r++) {
         active += job->members[r].state == PS_MEMBER_ACTIVE;
@@ -197,13 +205,18 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
         if (!job->matrices[i]->spec.sparse)
             elements += ps_matrix_elements(&job->matrices[i]->spec);
     return json_pack(
-        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o}",
+        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}",
         "job", text(job->spec.name), "number", number(job->number), "state",
         coord_job_word(job), "strategy", ps_strategy_name(job->spec.strategy),
         "workers", number(job->spec.workers), "active", number(active), "clock",
         number(coord_job_clock(job)), "matrices", number(job->n_matrices), "elements",
-        number(elements), "parameter_bytes", number(parameter_bytes(c, job)), "samples",
+        number(elements), "parameter_bytes", number(account.bytes), "state_bytes",
+        number(account.state_bytes), "rows", number(account.rows), "repeated",
+        number(account.repeated), "refused", number(account.refused), "skipped",
+        number(account.skipped), "late", number(account.late), "staleness_mean",
+        account.version ? (double)account.staleness_sum / (double)account.version : 0.0,
+        "staleness_max", number(account.staleness_max), "samples",
         number(traffic.samples), "bytes_pushed", number(traffic.bytes_pushed),
         "bytes_pulled", number(traffic.bytes_pulled), "age_seconds",
         number((c->now_ns - job->created_ns) / COORD_SECOND_NS), "members", members);
@@ -230,8 +243,7 @@ static json_t *cluster_json(const struct psd_coordinator *c)
         servers, "shards", shards, "jobs", jobs);
 }
 
-/* ---- the answer
- * ---------------------------------------------------------------------------- */
+/* ---- the answer -------------------------------------------------------------- */
 
 static ps_status cut(const char *bytes, size_t n_bytes,
                      struct ps_buf *frames[PS_FRAMES_MAX], uint32_t *n_frames)
