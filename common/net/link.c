@@ -45,15 +45,6 @@ ps_status ps_link_open(struct ps_link **out, struct ps_net *net, const char *end
     return PS_OK;
 }
 
-bool ps_link_ready(const struct ps_link *l)
-{
-    int    events = 0;
-    size_t bytes = sizeof(events);
-
-    return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &bytes) == 0 &&
-           (events & ZMQ_POLLOUT);
-}
-
 void ps_link_close(struct ps_link **link, int linger_ms)
 {
     struct ps_link *l = *link;

@@ -16,7 +16,7 @@
  * All parts or none.  Takes the parcel's buffers in every case; a frame of 64 KiB or
  * more is handed to ZeroMQ, which drops it when it has left.
  *
- * PS_ERR_TIMEOUT       no room in the queue, or (DEALER) no connection
+ * PS_ERR_TIMEOUT       no room in the queue
  * PS_ERR_UNAVAILABLE   (ROUTER) nobody has this return address
  * PS_ERR_LIMIT         a frame that the peer would refuse
  */

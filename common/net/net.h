@@ -38,15 +38,12 @@ void        ps_server_close(struct ps_server **s);
 const char *ps_server_endpoint(const struct ps_server *s); /* as bound, with port */
 uint64_t    ps_server_dropped(const struct ps_server *s);  /* malformed messages */
 
-/* Connects in the background; a peer that is not there yet is no failure. */
+/* Connects in the background; a peer that is not there yet is no failure: what is sent
+ * waits in the queue, up to 64 parcels. */
 ps_status ps_link_open(struct ps_link **out, struct ps_net *net,
                        const char *endpoint) PS_CHECKED;
 
-/* Would it take a parcel now?  Not before the connection stands. */
-bool ps_link_ready(const struct ps_link *l);
-
-/* Messages not yet sent are given up after `linger_ms`.  What was sent before the
- * connection stood went into the queue. */
+/* Messages not yet sent are given up after `linger_ms`. */
 void ps_link_close(struct ps_link **l, int linger_ms);
 
 /*

@@ -15,10 +15,6 @@
 /* Messages of one source before the others have their turn. */
 #define BATCH 64
 
-/* Own shards are connected within milliseconds. */
-#define CONNECT_NS (UINT64_C(5) * 1000000000)
-#define CONNECT_NAP_MS 2
-
 enum { STOP_POLL, SERVER_POLL, LINKS_POLL };
 
 struct driver {
@@ -147,26 +143,6 @@ static ps_status serve(struct driver *d)
     return st;
 }
 
-/* The first worker shall not wait for a message that was sent too early. */
-static ps_status await_own_shards(struct driver *d)
-{
-    uint64_t until_ns = ps_now_ns() + CONNECT_NS;
-
-    for (uint32_t i = 0; i < d->n_links; i++)
-        while (!d->links[i] || !ps_link_ready(d->links[i])) {
-            ps_status st = ps_net_poll(&d->polls[STOP_POLL], 1, CONNECT_NAP_MS);
-
-            if (st || d->polls[STOP_POLL].ready)
-                return st;
-            if (ps_now_ns() > until_ns)
-                return ps_fail(PS_ERR_UNAVAILABLE,
-                               "shard %u: cannot be reached at %s, expected an address "
-                               "that leads to this machine",
-                               i, psd_coordinator_shard_endpoint(d->coordinator, i));
-        }
-    return PS_OK;
-}
-
 static ps_status add_own_shards(struct driver *d)
 {
     const char *endpoints[PS_SHARDS_MAX];
@@ -177,10 +153,8 @@ static ps_status add_own_shards(struct driver *d)
     st = psd_coordinator_add_shards(d->coordinator, ps_now_ns(), endpoints,
                                     d->daemon->n_shards, d->daemon->control,
                                     d->daemon->host, (uint64_t)getpid(), &first);
-    if (st)
-        return st;
     connect_new_shards(d);
-    return await_own_shards(d);
+    return st;
 }
 
 static ps_status new_coordinator(struct driver *d)

@@ -14,9 +14,8 @@
 #include <unistd.h>
 
 #define SECOND_NS UINT64_C(1000000000)
-#define JOIN_NS (30 * SECOND_NS)          /* then the coordinator counts as absent */
-#define JOIN_AGAIN_NS (2 * SECOND_NS)     /* no answer */
-#define CONNECT_AGAIN_NS (SECOND_NS / 20) /* no connection yet */
+#define JOIN_NS (30 * SECOND_NS)      /* then the coordinator counts as absent */
+#define JOIN_AGAIN_NS (2 * SECOND_NS) /* without an answer */
 #define BEAT_NS (2 * SECOND_NS)
 #define SILENCE_NS (10 * SECOND_NS)
 #define PART_LINGER_MS 1000
@@ -135,7 +134,7 @@ static ps_status join(struct member *m, bool *stopped)
                            m->coordinator, JOIN_NS / SECOND_NS);
         if (now_ns >= again_ns) {
             st = say_join(m);
-            again_ns = now_ns + (st ? CONNECT_AGAIN_NS : JOIN_AGAIN_NS);
+            again_ns = now_ns + JOIN_AGAIN_NS;
             if (st == PS_ERR_TIMEOUT)
                 st = PS_OK;
         }
@@ -157,7 +156,7 @@ static ps_status beat(struct member *m, uint64_t now_ns)
                "coordinator %s: silent for %" PRIu64 " s, going on without",
                m->coordinator, SILENCE_NS / SECOND_NS);
     }
-    return st == PS_ERR_TIMEOUT ? PS_OK : st; /* no connection: as good as no answer */
+    return st == PS_ERR_TIMEOUT ? PS_OK : st; /* the queue is full of earlier ones */
 }
 
 static ps_status stay(struct member *m)
