@@ -11,6 +11,8 @@
  */
 #include "worker/worker_private.h"
 
+#include "common/net/net.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +29,7 @@ struct training {
     uint32_t n_loss;
     double   epoch_loss; /* sums of the epoch in progress */
     uint64_t n_epoch_loss;
+    uint64_t epoch_ns; /* when it began */
 
     /* asp with prefetch: the model's matrices, and where their next values arrive */
     bool             ahead;
@@ -152,12 +155,16 @@ static ps_status report_loss(struct training *t)
 static ps_status end_epoch(struct training *t, uint64_t epoch, bool *stop)
 {
     double    mean = t->epoch_loss / (double)t->n_epoch_loss;
+    double    seconds = (double)(ps_now_ns() - t->epoch_ns) / 1e9;
     ps_status st = t->options.report_every ? report_loss(t) : PS_OK;
 
+    if (!st && t->options.report_every)
+        st = ps_report(t->worker, "epoch_seconds", seconds);
     t->epoch_loss = 0;
     t->n_epoch_loss = 0;
     if (!st && t->options.epoch)
         *stop = t->options.epoch(t->options.ctx, t->worker, epoch, mean) != 0;
+    t->epoch_ns = ps_now_ns();
     return st;
 }
 
@@ -170,6 +177,7 @@ static ps_status run(struct training *t)
     ps_status      st = ps_model_pull(t->model);
     ps_batch       batch;
 
+    t->epoch_ns = ps_now_ns();
     for (; !st && !stop && clock < end; clock++) {
         st = ps_data_batch(t->data, ps_seed(t->worker), ps_rank(t->worker),
                            ps_workers(t->worker), t->options.batch, clock, &batch);

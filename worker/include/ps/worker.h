@@ -415,7 +415,9 @@ typedef struct ps_train_options {
  * way while the gradient is computed, so they are one update older, except those that
  * the epoch function sees.  Under bsp the next values come of this push and the request
  * travels with it; prefetch changes nothing.  Reports `loss` (mean since the last
- * report), counts samples, and sets the weight of each push to the batch's size.
+ * report) and after each epoch `epoch_seconds` (the time of its iterations, without the
+ * epoch function's), counts samples, and sets the weight of each push to the batch's
+ * size.
  *
  * PS_ERR_ABORTED   the gradient function did not return 0
  */
