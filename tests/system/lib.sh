@@ -53,7 +53,7 @@ plan() {
 
 skip_all() {
     echo "1..0 # SKIP $1"
-    exit 77
+    exit 0
 }
 
 # report CODE NAME
