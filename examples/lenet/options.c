@@ -87,6 +87,18 @@ static int read_share(const char *name, const char *text, double *out)
     return -1;
 }
 
+static int read_batch(const char *name, const char *text, uint32_t *out)
+{
+    uint32_t n;
+
+    if (read_numbers(name, text, 1, 1, out, &n))
+        return -1;
+    if (*out > 0)
+        return 0;
+    fprintf(stderr, "lenet: --%s %s: expected 1 or more\n", name, text);
+    return -1;
+}
+
 static int take(struct lenet_options *o, int which, const char *name, const char *text)
 {
     struct lenet_shape *s = &o->shape;
@@ -99,7 +111,7 @@ static int take(struct lenet_options *o, int which, const char *name, const char
     case DROPOUT: return read_share(name, text, &s->dropout);
     case CONV1_PAD: return read_numbers(name, text, 1, 1, &s->pad[0], &n);
     case CONV2_PAD: return read_numbers(name, text, 1, 1, &s->pad[1], &n);
-    case BATCH: return read_numbers(name, text, 1, 1, &o->batch, &n);
+    case BATCH: return read_batch(name, text, &o->batch);
     case CONFIG: o->config = text; return 0;
     case SERIAL: o->serial = 1; return 0;
     case 'h': o->help = 1; return 0;

@@ -80,11 +80,6 @@ static int train(struct lenet_task *t, real *const *velocity)
     uint64_t n = ps_data_iterations(t->training, 1, t->train.batch) * t->train.batch;
     double   loss;
 
-    if (n == 0) {
-        fprintf(stderr, "lenet: %llu samples are too few for batches of %u\n",
-                (unsigned long long)ps_data_n(t->training), t->train.batch);
-        return EX_DATAERR;
-    }
     for (uint64_t epoch = 0; epoch < t->train.epochs; epoch++) {
         double    began = seconds(), took;
         ps_status st = train_epoch(t, epoch, velocity, &loss);

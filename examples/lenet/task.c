@@ -87,6 +87,13 @@ static int check_images(const struct lenet_task *t, uint32_t classes)
     else if (ps_data_classes(t->test) > classes)
         fprintf(stderr, "lenet: %s: label %u, expected 0 to %u\n", t->train.test_labels,
                 ps_data_classes(t->test) - 1, classes - 1);
+    else if (t->workers > 0 && /* else the library says what is wrong with it */
+             ps_data_iterations(t->training, t->workers, t->train.batch) == 0)
+        fprintf(
+            stderr,
+            "lenet: %s: %llu samples are too few for %u workers with batches of %u\n",
+            t->train.train_features, (unsigned long long)ps_data_n(t->training),
+            t->workers, t->train.batch);
     else
         return 0;
     return EX_DATAERR;
