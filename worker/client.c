@@ -314,13 +314,14 @@ bool psw_client_is_observer(const struct psw_client *c)
     return c->options.observer;
 }
 
-bool psw_client_heard(const struct psw_client *c, uint64_t since_ns)
+uint64_t psw_client_heard_ns(const struct psw_client *c)
 {
-    bool heard = c->coordinator.heard_ns >= since_ns;
+    uint64_t last_ns = c->coordinator.heard_ns;
 
     for (uint32_t i = 0; i < c->n_shards; i++)
-        heard = heard || c->shards[i].lane.heard_ns >= since_ns;
-    return heard;
+        if (c->shards[i].lane.heard_ns > last_ns)
+            last_ns = c->shards[i].lane.heard_ns;
+    return last_ns;
 }
 
 const struct ps_traffic *psw_client_traffic(const struct psw_client *c)

@@ -34,6 +34,9 @@
 
 #include <ps/worker.h>
 
+/* A server whose beats are answered each second is there, whatever else is late. */
+#define PSW_QUIET_NS UINT64_C(3000000000)
+
 struct psw_client;
 
 struct psw_client_options {
@@ -73,11 +76,11 @@ void *psw_ticket_owner(const struct ps_ticket *ticket);
 
 /*
  * The deadline has passed: a ticket that is not done fails with PS_ERR_TIMEOUT, or with
- * PS_ERR_UNAVAILABLE when nothing came from any server since `heard_after_ns`.
- * `beat_ns` is when the heartbeat was last answered; `waited_ms` is for the sentence.
+ * PS_ERR_UNAVAILABLE when nothing has come from any server for PSW_QUIET_NS.  `beat_ns`
+ * is when the heartbeat was last answered; `waited_ms` is for the sentence.
  */
-void psw_ticket_give_up(struct ps_ticket *ticket, uint64_t heard_after_ns,
-                        uint64_t beat_ns, uint32_t waited_ms);
+void psw_ticket_give_up(struct ps_ticket *ticket, uint64_t now_ns, uint64_t beat_ns,
+                        uint32_t waited_ms);
 
 /* How a done ticket went; for a failure the sentence is said now. */
 ps_status psw_ticket_result(const struct ps_ticket *ticket) PS_CHECKED;
@@ -160,8 +163,8 @@ const char *psw_client_endpoint(const struct psw_client *client, uint32_t shard)
 uint64_t    psw_client_clock(const struct psw_client *client);
 bool        psw_client_is_observer(const struct psw_client *client);
 
-/* Has anything come from any server since? */
-bool psw_client_heard(const struct psw_client *client, uint64_t since_ns);
+/* When something last came from any server; 0: never. */
+uint64_t                 psw_client_heard_ns(const struct psw_client *client);
 const struct ps_traffic *psw_client_traffic(const struct psw_client *client);
 
 /* Who it is: the fields that each message of this worker carries. */

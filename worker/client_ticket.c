@@ -164,26 +164,28 @@ static const struct psw_lane *silent_lane(const struct ps_ticket *t)
     return &c->coordinator;
 }
 
-void psw_ticket_give_up(struct ps_ticket *t, uint64_t heard_after_ns, uint64_t beat_ns,
+void psw_ticket_give_up(struct ps_ticket *t, uint64_t now_ns, uint64_t beat_ns,
                         uint32_t waited_ms)
 {
-    char   about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
-    double seconds = waited_ms / 1000.0;
+    char     about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
+    uint64_t heard_ns = psw_client_heard_ns(t->client);
 
     if (t->done)
         return;
+    if (beat_ns > heard_ns)
+        heard_ns = beat_ns;
     psw_ticket_about(t, about, sizeof(about));
     psw_lane_name(silent_lane(t), name, sizeof(name));
-    if (!t->client->welcome && t->client->coordinator.heard_ns == 0)
+    if (heard_ns == 0)
         psw_ticket_fail(t, PS_ERR_UNAVAILABLE, "%s: nobody answers, waited %g s", name,
-                        seconds);
-    else if (beat_ns < heard_after_ns && !psw_client_heard(t->client, heard_after_ns))
+                        waited_ms / 1e3);
+    else if (now_ns >= heard_ns + PSW_QUIET_NS)
         psw_ticket_fail(t, PS_ERR_UNAVAILABLE,
-                        "%s: nothing heard from %s nor any other server for %g s",
-                        about, name, seconds);
+                        "%s: nothing heard from %s nor any other server for %.0f s",
+                        about, name, (double)(now_ns - heard_ns) / 1e9);
     else
         psw_ticket_fail(t, PS_ERR_TIMEOUT, "%s: no answer from %s for %g s", about,
-                        name, seconds);
+                        name, waited_ms / 1e3);
 }
 
 ps_status psw_ticket_result(const struct ps_ticket *t)

@@ -83,6 +83,7 @@ static ps_status texts(const ps_worker_options *given, struct psw_options *out)
     memcpy(out->job.name, name, sizeof(name));
     out->coordinator_from_environment =
         !(given->coordinator && given->coordinator[0]) && variable("PSW_COORDINATOR");
+    out->job_from_environment = !(given->job && given->job[0]) && variable("PSW_JOB");
     return PS_OK;
 }
 
@@ -112,10 +113,23 @@ static ps_status numbers(const ps_worker_options *given, struct psw_options *out
     return st;
 }
 
+/* A name that came from a variable is complained about as such. */
+static ps_status check_name(const struct psw_options *o)
+{
+    struct ps_job_spec only_name = ps_job_spec_default();
+
+    memcpy(only_name.name, o->job.name, sizeof(only_name.name));
+    if (o->job_from_environment && ps_job_spec_check(&only_name))
+        return ps_fail(PS_ERR_CONFIG, "PSW_JOB: %s", ps_log_last_error());
+    return PS_OK;
+}
+
 static ps_status check(const struct psw_options *o)
 {
-    ps_status st = ps_job_spec_check(&o->job);
+    ps_status st = check_name(o);
 
+    if (!st)
+        st = ps_job_spec_check(&o->job);
     if (!st && !o->observer && o->rank >= o->job.workers)
         return ps_fail(PS_ERR_RANK,
                        "rank %u of job %s: expected 0 to %u, it has %u "

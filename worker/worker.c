@@ -11,9 +11,6 @@
 
 #define FAREWELL_MS 200 /* for a goodbye that nobody waits for */
 
-/* A server whose beats are answered each second is there, whatever else is late. */
-#define QUIET_NS UINT64_C(3000000000)
-
 const char *ps_why(void)
 {
     return ps_log_last_error();
@@ -141,17 +138,6 @@ ps_status psw_begin(ps_worker *w)
     return PS_OK;
 }
 
-/* Nothing heard during the wait, nor for the time of some beats. */
-static void give_up(ps_worker *w, struct ps_ticket *t, uint64_t now_ns)
-{
-    uint64_t waited_ns = now_ns - w->started_ns;
-    uint64_t quiet_ns = waited_ns > QUIET_NS ? waited_ns : QUIET_NS;
-
-    psw_ticket_give_up(t, now_ns > quiet_ns ? now_ns - quiet_ns : 0,
-                       w->heartbeat ? psw_heartbeat_heard_ns(w->heartbeat) : 0,
-                       w->timeout_ms);
-}
-
 static ps_status wait_done(ps_worker *w, struct ps_ticket *t)
 {
     uint64_t  deadline_ns = w->started_ns + w->timeout_ms * UINT64_C(1000000);
@@ -161,7 +147,9 @@ static ps_status wait_done(ps_worker *w, struct ps_ticket *t)
         uint64_t now_ns = ps_now_ns();
 
         if (now_ns >= deadline_ns)
-            give_up(w, t, now_ns);
+            psw_ticket_give_up(t, now_ns,
+                               w->heartbeat ? psw_heartbeat_heard_ns(w->heartbeat) : 0,
+                               w->timeout_ms);
         else
             st = round_until(w, deadline_ns);
     }
@@ -351,7 +339,7 @@ static bool is_parents(ps_worker **worker)
 /* Is the server known to be gone, so that waiting for it again is in vain? */
 static bool is_gone(const ps_worker *w)
 {
-    return w->gone_ns && !psw_client_heard(w->client, w->gone_ns) &&
+    return w->gone_ns && psw_client_heard_ns(w->client) < w->gone_ns &&
            psw_heartbeat_heard_ns(w->heartbeat) < w->gone_ns;
 }
 

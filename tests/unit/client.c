@@ -290,7 +290,7 @@ START_TEST(nobody_at_the_address_is_unavailable)
     struct ps_ticket *t;
 
     ck_assert_ok(psw_client_hello(client, now, &out, &t));
-    psw_ticket_give_up(t, now, 0, 2000);
+    psw_ticket_give_up(t, now + 2000 * MS, 0, 2000);
     assert_ended(t, PS_ERR_UNAVAILABLE);
     ck_assert_why("coordinator tcp://10.0.0.1:5570: nobody answers, waited 2 s");
 }
@@ -882,7 +882,7 @@ START_TEST(time_out_names_what_was_waited_for_and_on_whom)
 
     psw_ticket_drop(&f);
     t = move(PSW_PULL, &span, 1);
-    psw_ticket_give_up(t, now - 1000 * MS, now + 29000 * MS, 30000);
+    psw_ticket_give_up(t, now + 30000 * MS, now + 29000 * MS, 30000);
     assert_ended(t, PS_ERR_TIMEOUT);
     ck_assert_why("pull of w at clock 1: no answer from shard 0 (tcp://10.0.0.1:1) for "
                   "30 s");
@@ -895,9 +895,10 @@ START_TEST(silence_of_every_server_is_unavailable)
     struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), v, NULL);
     struct ps_ticket *t = move(PSW_PULL, &span, 1);
 
-    psw_ticket_give_up(t, now + 1, now, 30000);
+    psw_ticket_give_up(t, now + 30000 * MS, now + 1000 * MS, 30000);
     assert_ended(t, PS_ERR_UNAVAILABLE);
-    ck_assert_why("pull of w at clock 0: nothing heard from shard 0");
+    ck_assert_why("pull of w at clock 0: nothing heard from shard 0 (tcp://10.0.0.1:1) "
+                  "nor any other server for 29 s");
 }
 END_TEST
 
@@ -910,7 +911,7 @@ START_TEST(answer_after_the_deadline_does_not_touch_the_buffer)
     struct ps_ticket *both = move(PSW_PUSH | PSW_FINISH | PSW_PULL, &span, 1);
     uint64_t          pulled = sent(0).h.request, moved = sent(1).h.request;
 
-    psw_ticket_give_up(pull, 0, now, 1);
+    psw_ticket_give_up(pull, now, now, 1);
     psw_ticket_drop(&pull);
     psw_ticket_drop(&both);
     values(shard(0), pulled, late, sizeof(late));
@@ -926,7 +927,7 @@ START_TEST(push_is_repeated_even_when_nobody_waits)
     struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), NULL, g);
     struct ps_ticket *t = move(PSW_PUSH, &span, 1);
 
-    psw_ticket_give_up(t, 0, now, 1);
+    psw_ticket_give_up(t, now, now, 1);
     psw_ticket_drop(&t);
     now += 5000 * MS;
     psw_client_tick(client, now, &out);
