@@ -8,6 +8,7 @@
 
 #define PLAIN_SECONDS 10.0
 #define BAR_CELLS 24u
+#define BAR_CELLS_MIN 4u
 
 void progress_start(struct progress *p, bool quiet)
 {
@@ -46,23 +47,33 @@ static unsigned terminal_columns(void)
                                                                        : 80;
 }
 
-static void draw(struct progress *p, const struct record *r, uint32_t epochs,
-                 uint64_t total, double done, double seconds)
+/* The bar takes what the words leave of the line, if that is enough to see. */
+static void draw_bar(char *bar, unsigned room, double done)
 {
-    char     bar[BAR_CELLS + 1], rest[160], line[400];
-    unsigned filled = (unsigned)(done * BAR_CELLS);
+    unsigned cells = room > BAR_CELLS + 4 ? BAR_CELLS : room > 4 ? room - 4 : 0;
+    unsigned filled = (unsigned)(done * cells);
+
+    bar[0] = '\0';
+    if (cells < BAR_CELLS_MIN)
+        return;
+    bar[0] = '[';
+    memset(bar + 1, '-', cells);
+    memset(bar + 1, '#', filled);
+    memcpy(bar + 1 + cells, "] ", 3);
+}
+
+static void draw(struct progress *p, const struct record *r, uint32_t epochs,
+                 double done, double seconds)
+{
+    char     bar[BAR_CELLS + 8], rest[160], line[320];
+    unsigned columns = terminal_columns();
     double   left = done > 0 ? seconds / done * (1 - done) : 0;
 
-    memset(bar, '-', BAR_CELLS);
-    memset(bar, '#', filled < BAR_CELLS ? filled : BAR_CELLS);
-    bar[BAR_CELLS] = '\0';
     describe(p, r, rest, sizeof(rest));
-    snprintf(line, sizeof(line),
-             "[%s] %3.0f %%  epoch %.0f/%u, iteration %ju/%ju%s, "
-             "%.0f s left",
-             bar, 100 * done, fmin(floor(done * epochs) + 1, epochs), epochs,
-             (uintmax_t)r->clock, (uintmax_t)total, rest, left);
-    fprintf(stderr, "\r%.*s\033[K", (int)terminal_columns() - 1, line);
+    snprintf(line, sizeof(line), "%3.0f %%, epoch %.0f/%u%s, %.0f s left", 100 * done,
+             fmin(floor(done * epochs) + 1, epochs), epochs, rest, left);
+    draw_bar(bar, columns > strlen(line) ? columns - (unsigned)strlen(line) : 0, done);
+    fprintf(stderr, "\r%s%.*s\033[K", bar, (int)columns - 1, line);
     fflush(stderr);
     p->drawn = true;
 }
@@ -88,7 +99,7 @@ void progress_show(struct progress *p, const struct record *r, uint32_t epochs,
     if (p->quiet)
         return;
     if (p->terminal) {
-        draw(p, r, epochs, total_clocks, done, seconds);
+        draw(p, r, epochs, done, seconds);
         return;
     }
     tell_tests(p, r);
