@@ -121,7 +121,8 @@ static int take(struct lenet_options *o, int which, const char *name, const char
 
 int lenet_options_read(struct lenet_options *o, int argc, char **argv)
 {
-    int which, index = 0;
+    static char self[] = "lenet"; /* in getopt's complaints too, wherever it lies */
+    int         which, index = 0;
 
     *o = (struct lenet_options){ .shape = { .filters = { 16, 16 },
                                             .pad = { 2, 2 },
@@ -129,6 +130,7 @@ int lenet_options_read(struct lenet_options *o, int argc, char **argv)
                                             .hidden = { 128 },
                                             .classes = 10,
                                             .dropout = 0.5 } };
+    argv[0] = self;
     while ((which = getopt_long(argc, argv, "h", known, &index)) != -1)
         if (take(o, which, known[index].name, optarg))
             return -1;

@@ -89,11 +89,9 @@ static int check_images(const struct lenet_task *t, uint32_t classes)
                 ps_data_classes(t->test) - 1, classes - 1);
     else if (t->workers > 0 && /* else the library says what is wrong with it */
              ps_data_iterations(t->training, t->workers, t->train.batch) == 0)
-        fprintf(
-            stderr,
-            "lenet: %s: %llu samples are too few for %u workers with batches of %u\n",
-            t->train.train_features, (unsigned long long)ps_data_n(t->training),
-            t->workers, t->train.batch);
+        fprintf(stderr, "lenet: %s: %llu samples, a step takes %u workers x batch %u\n",
+                t->train.train_features, (unsigned long long)ps_data_n(t->training),
+                t->workers, t->train.batch);
     else
         return 0;
     return EX_DATAERR;

@@ -67,7 +67,8 @@ PS_API void  ps_listen(ps_line_fn *fn, void *ctx, int up_to_level);
 /*
  * Reads the job, optimiser, train and data keys of an experiment file, as psexp(1)
  * documents them.  `file` NULL: the file that the environment variable PSW_CONFIG
- * names; when that is unset too, the defaults.  PS_ERR_CONFIG.
+ * names; when that is unset too, the defaults.  PS_ERR_CONFIG;
+ * PS_ERR_SYSTEM when it cannot be read.
  */
 PS_API ps_status ps_settings_load(ps_settings **out, const char *file) PS_CHECKED;
 PS_API void      ps_settings_free(ps_settings **settings);
