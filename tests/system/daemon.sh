@@ -2,7 +2,7 @@
 # psd from outside: its options, its addresses, its end, and noise on its ports.
 . "$top_srcdir/tests/system/lib.sh"
 
-plan 42
+plan 44
 
 # ---- the command line and the settings ----------------------------------------------
 
@@ -135,3 +135,13 @@ psd_start file --set listen="ipc://$work/socket" --set shards=2
 ok   "files of the dead are no obstacle" all_up 2
 psd_stop file
 is   "its files go with it" "$(echo "$work"/socket*)" "$work/socket*"
+
+# A coordinator that dies and comes back knows nothing of those who had joined.
+psd_start mortal --set listen="ipc://$work/mortal" --set shards=1
+psd_start widow --set coordinator="$endpoint" --set shards=1
+kill -9 "$pid_mortal"
+psd_wait mortal
+psd_start mortal --set listen="$endpoint" --set shards=1
+psd_wait widow
+is   "who was forgotten ends, to be started again" "$code" 75
+says "it says why" widow.log '^<3>coordinator ipc://.*: was started again'
