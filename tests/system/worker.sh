@@ -5,7 +5,7 @@
 
 api=$top_builddir/tests/system/worker_api
 
-plan 35
+plan 37
 
 psd_start first --set shards=3
 export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=20000
@@ -51,6 +51,12 @@ is   "the hash does not depend on the shards" "$(cat hash.1)" "$(cat hash.4)"
 is   "nor on the name of the job" "$(cat hash.1)" "$(cat hash.other)"
 psd_stop single
 psd_stop pair
+
+psd_start impatient --set worker_silence=3
+export PSW_COORDINATOR="$endpoint"
+ok   "a worker that computes for long is not silent" "$api" busy 6
+is   "it was never given up" "$(grep -c 'silent\|lost' impatient.log)" 0
+psd_stop impatient
 
 # ---- what is refused -------------------------------------------------------------------
 

@@ -544,6 +544,22 @@ static void run_waiting(const char *file)
     exit(code);
 }
 
+/* Computes for longer than a silent worker is waited for. */
+static void run_busy(const char *seconds)
+{
+    ps_worker *w = joined("busy", 1, 0);
+    ps_matrix *m;
+    float      v[2], g[2] = { 1, 2 };
+
+    open_dense(w, "w", 1, 2, PS_F32, &m);
+    sleep((unsigned)atoi(seconds));
+    must(ps_push(m, g));
+    must(ps_finish(w));
+    must(ps_pull(m, v));
+    check(v[1] == 2);
+    must(ps_worker_close(&w));
+}
+
 /* Leaves with a reason while another worker waits for it. */
 static void run_abandoned(const char *unused)
 {
@@ -574,6 +590,7 @@ static const struct {
     { "forked", run_forked },     { "mismatch", run_mismatch },
     { "timeout", run_timeout },   { "open", run_open },
     { "waiting", run_waiting },   { "abandoned", run_abandoned },
+    { "busy", run_busy },
 };
 
 int main(int argc, char **argv)

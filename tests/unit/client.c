@@ -953,6 +953,8 @@ START_TEST(reports_gather_and_leave_in_order)
     ck_assert_uint_eq(only_sent().h.seq, 1);
     ck_assert_str_eq(only_sent().h.reports[63].name, "m63");
     now += 1000 * MS;
+    psw_client_tick(client, now, &out);
+    ck_assert_uint_eq(out.n, 1); /* one at a time, so that the order holds */
     acknowledge(coordinator, only_sent().h.request, PS_MSG_OK);
     ck_assert_uint_eq(out.n, 2);
     ck_assert_uint_eq(sent(1).h.n_reports, 6);
