@@ -72,15 +72,10 @@ void psw_client_free(struct psw_client **client)
     free(c);
 }
 
-uint32_t psw_lane_number(const struct psw_lane *lane)
-{
-    return lane->route.index;
-}
-
 const char *psw_lane_name(const struct psw_lane *lane, char *text, size_t bytes)
 {
     if (lane->route.kind == PS_ROUTE_SHARD)
-        snprintf(text, bytes, "shard %u (%s)", psw_lane_number(lane), lane->endpoint);
+        snprintf(text, bytes, "shard %u (%s)", lane->route.index, lane->endpoint);
     else
         snprintf(text, bytes, "coordinator %s", lane->endpoint);
     return text;

@@ -115,7 +115,6 @@ ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
                           struct ps_header *h, uint32_t n_pieces,
                           struct psw_request **out) PS_CHECKED;
 void      psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out);
-uint32_t  psw_lane_number(const struct psw_lane *lane);
 const char *psw_lane_name(const struct psw_lane *lane, char *text, size_t bytes);
 
 /* client_session.c: an answer of the coordinator; the request is still the caller's. */

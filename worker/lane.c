@@ -55,7 +55,7 @@ void psw_request_free(struct psw_request *r)
     free(r);
 }
 
-size_t psw_request_payload(const struct psw_request *r)
+static size_t payload_bytes(const struct psw_request *r)
 {
     size_t bytes = 0;
 
@@ -79,7 +79,7 @@ static void put(const struct psw_lane *lane, struct psw_request *r, uint64_t now
 
 static void count(const struct psw_request *r, struct ps_traffic *traffic)
 {
-    size_t bytes = psw_request_payload(r);
+    size_t bytes = payload_bytes(r);
 
     if (r->kind == PS_MSG_PUSH) {
         traffic->pushes++;

@@ -72,9 +72,6 @@ void psw_queue_clear(struct psw_queue *q);
 
 void psw_request_free(struct psw_request *r);
 
-/* Bytes of the payload that it sends. */
-size_t psw_request_payload(const struct psw_request *r);
-
 /* Sends what the window has room for; what left for the first time is counted. */
 void psw_lane_send(struct psw_lane *lane, uint64_t now_ns, struct ps_outbox *out,
                    struct ps_traffic *traffic);
