@@ -42,9 +42,12 @@ static struct record_test *test_at(struct record *r, uint64_t clock)
     return &r->tests[r->n_tests++];
 }
 
+/* Of the newest epoch: one worker's reports may all come before another's. */
 static void take_epoch_loss(struct record *r, uint64_t clock, double value)
 {
-    if (clock != r->epoch_loss_clock) {
+    if (clock < r->epoch_loss_clock)
+        return;
+    if (clock > r->epoch_loss_clock) {
         r->epoch_loss_clock = clock;
         r->epoch_loss_sum = 0;
         r->n_epoch_losses = 0;
