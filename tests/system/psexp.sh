@@ -1,0 +1,288 @@
+#!/bin/sh
+# psexp from outside: a small experiment on made-up images, what it leaves, what it says
+# when something is wrong, and that it ends what it started.
+. "$top_srcdir/tests/system/lib.sh"
+. "$top_srcdir/tests/system/json.sh"
+
+[ -x "$top_builddir/lenet" ] || skip_all "the example is not built"
+
+PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
+export PSD_BINDIR PSD_EXPERIMENTS
+unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
+
+plan 95
+
+# ---- nine kinds of images --------------------------------------------------------------
+
+# be32 NUMBER: its four bytes, the highest first, as escapes for printf.
+be32() {
+    printf '\\%03o' $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $(($1 >> 8 & 255)) $(($1 & 255))
+}
+
+# images N SEED NAME: N noisy images of 8 x 8 as IDX files; where the bright bar is makes
+# the label, 1 to 9.  No byte of them is 0, which not every awk can print.
+images() {
+    printf "\\0\\0\\010\\003$(be32 "$1")$(be32 8)$(be32 8)" >"$3-images"
+    LC_ALL=C awk -v n="$1" -v seed="$2" 'BEGIN {
+        for (i = 0; i < n; i++)
+            for (p = 0; p < 64; p++) {
+                seed = (seed * 75 + 74) % 65537
+                kind = i * 7 % 9
+                bar = kind < 8 ? p % 8 == kind : int(p / 8) == 3
+                printf "%c", 1 + seed % 90 + (bar ? 60 : 0)
+            }
+        }' >>"$3-images"
+    printf "\\0\\0\\010\\001$(be32 "$1")" >"$3-labels"
+    LC_ALL=C awk -v n="$1" 'BEGIN {
+        for (i = 0; i < n; i++)
+            printf "%c", 1 + i * 7 % 9
+        }' >>"$3-labels"
+}
+
+images 640 1 train
+images 200 2 test
+
+mkdir known
+cat >known/tiny.yaml <<END
+name: tiny
+seed: 7
+workers:
+  count: 2
+  command: lenet
+  timeout: $deadline
+optimiser:
+  name: nesterov
+  lr: 0.05
+  schedule: { type: step, factor: 0.95, unit: epoch }
+train:
+  epochs: 4
+  batch: 16
+data:
+  train_features: $work/train-images
+  train_labels: $work/train-labels
+  test_features: $work/test-images
+  test_labels: $work/test-labels
+model:
+  filters: [4, 4]
+  hidden: [32]
+END
+
+# ---- the command line ------------------------------------------------------------------
+
+ok   "help is printed"               "$psexp" --help
+ends "version is printed"         0 '^psexp [0-9]' "$psexp" --version
+ends "a command is needed"       64 '^psexp: no command' "$psexp"
+ends "unknown command"           64 '^psexp: walk: no such command' "$psexp" walk tiny
+ends "unknown option"            64 'psexp --help' "$psexp" run tiny --bogus
+ends "an experiment is needed"   64 '^psexp: run: no experiment' "$psexp" run
+ends "one experiment only"       64 '^psexp: run: more than one' "$psexp" run tiny tiny
+ends "list takes no argument"    64 '^psexp: list: takes no argument' "$psexp" list tiny
+ends "list shows what is known"   0 "^tiny	$work/known/tiny.yaml\$" "$psexp" list
+
+# ---- what is wrong is said before anything starts ----------------------------------------
+
+# refused NAME CODE PATTERN ARGUMENT...
+refused() {
+    name=$1 expected=$2 pattern=$3
+    shift 3
+    ends "$name" "$expected" "$pattern" "$psexp" run "$@"
+}
+
+printf 'workers: { count: 2 }\n' >nothing.yaml
+printf 'name: x\nworkers:\n  count: 0\n' >range.yaml
+printf 'name: x\nworkrs:\n  count: 1\n' >unknown.yaml
+: >empty.yaml
+
+refused "unknown experiment"     78 "^psexp: no experiment nope in .*$work/known" nope
+refused "missing file"           78 '^psexp: ./nope.yaml: No such file' ./nope.yaml
+refused "unknown key"            78 '^psexp: unknown.yaml:2: workrs: unknown key' unknown.yaml
+refused "value out of range"     78 '^psexp: range.yaml:3: workers.count: 0 is out of range' range.yaml
+refused "empty file"             78 '^psexp: empty.yaml: empty' empty.yaml
+refused "no program named"       78 'workers.command is missing' nothing.yaml -o none1
+refused "no such program"        78 '^psexp: no program no-such in' tiny -s workers.command=no-such -o none2
+refused "--set of unknown key"   78 '^psexp: --set train.epoch=1: ' tiny -s train.epoch=1
+refused "--set of unknown word"  78 '^psexp: --set job.strategy=bps: bps is unknown' tiny --set job.strategy=bps
+refused "--set out of range"     78 '^psexp: --set servers.shards=0: ' tiny --set=servers.shards=0
+refused "--set of wrong type"    78 '^psexp: --set train.batch=many: ' tiny -s train.batch=many
+refused "--set without value"    78 '^psexp: --set train.batch: ' tiny -s train.batch
+refused "fewer shards than psds" 78 'servers.shards.*1 for 2 processes' tiny \
+    -s servers.processes=2 -s servers.shards=1
+ok "no folder was made for any of them" test ! -e results
+
+# ---- a run -----------------------------------------------------------------------------
+
+timeout $deadline "$psexp" run tiny --out first >first.out 2>first.err
+is   "it runs"                         "$?" 0
+says "it tells the accuracy"           first.out '^test accuracy  0\.[0-9]*$'
+says "the rate"                        first.out '^samples/s  *[1-9][0-9]*$'
+says "the bytes"                       first.out '^pushed  *[0-9.]* MB$'
+says "the hash"                        first.out '^model hash  *[0-9a-f]\{64\}$'
+says "the folder"                      first.out '^results  *first$'
+says "and what it started"             first.err '^tiny: 1 psd with 2 shards at tcp://.*, 2 workers'
+
+for file in run.yaml metrics.jsonl summary.json psd-0.log psd-0.yaml psd-0.endpoint \
+    worker-0.log worker-1.log; do
+    ok "it leaves $file" test -s first/$file
+done
+is "only the owner may read the token" "$(ls -l first/psd-0.yaml | cut -c 1-10)" "-rw-------"
+
+ok "summary.json is well-formed" is_json first/summary.json
+missing=
+for key in schema_version name strategy workers servers shards epochs wall_seconds \
+    samples_per_second final_loss test_accuracy bytes_pushed bytes_pulled bytes_pushed_raw \
+    bytes_pulled_raw pushes late_dropped staleness restarts model_hash failure samples \
+    test_accuracy_by_epoch mean max; do
+    grep -q "\"$key\":" first/summary.json || missing="$missing $key"
+done
+is "it has every key of the manual" "$missing" ""
+is "samples: four epochs of all"    "$(json_value samples first/summary.json)" 2560
+is "pushes: one per worker, shard and iteration" \
+    "$(json_value pushes first/summary.json)" 320
+is "no failure"                     "$(json_value failure first/summary.json)" null
+
+{ echo '['; sed '$!s/$/,/' first/metrics.jsonl; echo ']'; } >metrics.json
+ok "every line of metrics.jsonl is well-formed" is_json metrics.json
+is "and has its keys" "$(grep -cv '^{"time":[0-9.e-]*,"rank":[01],"clock":[0-9]*,"metric":"[a-z_]*","value":[-0-9.e]*}$' \
+    first/metrics.jsonl)" 0
+for metric in loss epoch_loss epoch_seconds test_correct test_total; do
+    ok "both workers report $metric" test \
+        "$(grep "\"metric\":\"$metric\"" first/metrics.jsonl | grep -o '"rank":[01]' | sort -u | wc -l)" = 2
+done
+
+# about A B SHARE: do they differ by no more than this share?
+about() {
+    awk -v a="$1" -v b="$2" -v share="$3" 'BEGIN {
+        d = a - b; if (d < 0) d = -d
+        m = a < 0 ? -a : a
+        exit !(a != "" && b != "" && d <= share * m) }'
+}
+ok "it learned something: of nine kinds more than a third is right" \
+    awk -v a="$(json_value test_accuracy first/summary.json)" 'BEGIN { exit !(a > 0.34) }'
+
+refused "a folder in use is refused" 64 '^psexp: first holds a run already' tiny --out first
+is "and left alone" "$(json_value failure first/summary.json)" null
+
+# ---- the same bits ---------------------------------------------------------------------
+
+# hash_of FOLDER ARGUMENT...: the model of such a run.
+hash_of() {
+    folder=$1
+    shift
+    timeout $deadline "$psexp" run "$@" --quiet --out "$folder" >"$folder.out" 2>&1 ||
+        sed 's/^/# /' "$folder.out" >&2
+    json_value model_hash "$folder/summary.json"
+}
+
+hash=$(json_value model_hash first/summary.json)
+is "the same again"               "$(hash_of again tiny)" "$hash"
+is "the same from run.yaml"       "$(hash_of yaml first/run.yaml)" "$hash"
+is "the same without prefetch"    "$(hash_of late tiny -s train.prefetch=false)" "$hash"
+for shards in 1 3 4; do
+    is "the same with $shards shards" "$(hash_of "s$shards" tiny -s servers.shards=$shards)" "$hash"
+done
+is "the same with 2 processes"    "$(hash_of p2 tiny -s servers.processes=2)" "$hash"
+is "and with 2 of 4 shards"       "$(hash_of p2s4 tiny -s servers.processes=2 -s servers.shards=4)" "$hash"
+ok "the second psd has a log"     test -s p2/psd-1.log
+ok "another seed is another model" test "$(hash_of seed tiny -s seed=8)" != "$hash"
+
+hash_of two tiny -s train.batch=32 >/dev/null
+hash_of one tiny -s train.batch=64 -s workers.count=1 >/dev/null
+two=$(json_value final_loss two/summary.json) one=$(json_value final_loss one/summary.json)
+ok "2 workers x 32 lose what 1 x 64 loses ($two, $one)" about "$two" "$one" 0.0001
+is "and test alike" "$(json_value test_accuracy two/summary.json)" \
+    "$(json_value test_accuracy one/summary.json)"
+
+# ---- other forms -----------------------------------------------------------------------
+
+timeout $deadline "$psexp" run tiny -j -q -s train.limit=320 -s train.epochs=1 -o json >json.out 2>json.err
+is "--quiet is quiet"             "$(cat json.err)" ""
+ok "--json prints the summary"    is_json json.out
+is "train.limit limits"           "$(json_value samples json.out)" 320
+ok "asp runs"                     "$psexp" run tiny -q -s job.strategy=asp -s optimiser.lr=0.02 -o asp
+ok "and has a staleness"          test "$(grep -A 3 '"staleness"' asp/summary.json | json_value max /dev/stdin)" != 0
+
+cd known || exit 99
+ok "the default folder"           "$psexp" run tiny -q -s train.epochs=1 -s train.limit=64
+is "is below results"             "$(ls results/tiny-[0-9]*/summary.json | wc -l)" 1
+cd ..
+
+# ---- workers that fail -------------------------------------------------------------------
+
+refused "a missing data set"     69 '^psexp: worker [01] ended with exit code 65: .*/nope' tiny \
+    -s data.train_features=/nope -o fail1
+ok "the summary names the reason" grep -q '"failure": "worker [01] ended with exit code 65' fail1/summary.json
+refused "a worker's own reason"  69 '^psexp: worker [01] ended with exit code 3: rank [01] of 2' tiny \
+    -s "workers.command=sh -c 'echo rank \$PSW_RANK of \$PSW_WORLD_SIZE; exit 3'" -o fail2
+refused "a model that is none"   69 'ended with exit code 64: .*filters' tiny -s model.filters=4 -o fail3
+refused "a worker that trains nothing" 65 'tiny' tiny -s workers.command=true -o fail4
+is "model: reaches the worker" \
+    "$("$psexp" run tiny -s workers.command=echo -o fail5 >/dev/null 2>&1; cat fail5/worker-1.log)" \
+    "--filters 4,4 --hidden 32"
+
+# ---- and ends ----------------------------------------------------------------------------
+
+# psctl_of FOLDER COMMAND: of the psd of a run.
+psctl_of() {
+    PSW_TOKEN=$(sed -n 's/^token: "\(.*\)"$/\1/p' "$1/psd-0.yaml") \
+        "$psctl" --json --coordinator="$(cat "$1/psd-0.endpoint")" "$2"
+}
+
+is_training() {
+    [ -s "$1/psd-0.endpoint" ] && psctl_of "$1" status >status.json 2>&1 &&
+        [ "$(json_value clock status.json)" -gt 3 ] 2>/dev/null
+}
+
+# long_run FOLDER: one that would last for days.  Its number is in $run, its psd's in
+# $server, its workers' in $first and $second.
+long_run() {
+    "$psexp" run tiny -q -s train.epochs=1000000 -o "$1" >"$1.out" 2>&1 &
+    run=$!
+    pids="$pids $run"
+    wait_until is_training "$1"
+    set -- $(grep -o '"pid": *[0-9]*' status.json | grep -o '[0-9]*')
+    server=$1 first=$2 second=$3
+}
+
+# over: everything of the long run has ended.
+over() {
+    for p in "$server" "$first" "$second"; do
+        is_zombie "$p" || return 1
+    done
+}
+
+# await_run: its exit code is in $code.
+await_run() {
+    wait_until is_zombie "$run" || kill -9 "$run"
+    wait "$run"
+    code=$?
+}
+
+long_run killed
+kill -9 "$server"
+await_run
+is   "a psd that is killed ends the run" "$code" 69
+says "it says which"                    killed.out '^psexp: psd 0 was ended by signal 9'
+ok   "nothing is left"                  over
+ok   "the summary says so too"          grep -q '"failure": "psd 0 was ended' killed/summary.json
+
+long_run lost
+kill -9 "$first"
+await_run
+is   "a worker that is killed ends it"  "$code" 69
+says "it says which"                    lost.out '^psexp: worker 0 was ended by signal 9'
+ok   "nothing is left"                  over
+
+for signal in INT TERM; do
+    long_run "$signal"
+    kill -$signal "$run"
+    await_run
+    is   "SIG$signal ends it"           "$code" 130
+    says "it says why"                  $signal.out '^psexp: interrupted'
+    ok   "nothing is left"              over
+    ok   "what it had is recorded"      is_json "$signal/summary.json"
+done
+
+long_run dead
+kill -9 "$run"
+wait "$run" 2>/dev/null
+ok   "what it started dies with psexp"  wait_until over
