@@ -121,9 +121,9 @@ static ps_status check_report(const struct psw_client *c, const char *metric)
 
     if (st)
         return st;
-    if (metric[0] == '\0' || strlen(metric) >= PS_NAME_BYTES)
-        return ps_fail(PS_ERR_BAD_ARG, "report: a name of %zu bytes, expected 1 to %u",
-                       strlen(metric), PS_NAME_BYTES - 1);
+    st = ps_metric_name_check(metric);
+    if (st)
+        return st;
     if (c->options.observer)
         return ps_fail(PS_ERR_BAD_ARG, "report of %s: an observer only reads", metric);
     if (c->n_reports == REPORTS_WAITING_MAX)
@@ -248,23 +248,6 @@ static bool same_shape(const struct ps_matrix_spec *a, const struct ps_matrix_sp
            a->sparse == b->sparse && a->rows == b->rows && a->cols == b->cols;
 }
 
-static bool place_from(const struct psw_client *c, const struct ps_header *h,
-                       struct ps_place *place)
-{
-    uint32_t slot = 0;
-
-    ps_place_cut(place, h->matrices);
-    for (uint32_t i = 0; i < h->n_slot_runs; i++) {
-        const struct ps_slot_run *run = &h->slot_runs[i];
-
-        if (run->shard >= c->n_shards || run->n_slots > place->n_slots - slot)
-            return false;
-        for (uint32_t end = slot + run->n_slots; slot < end; slot++)
-            place->shard_of[slot] = (uint16_t)run->shard;
-    }
-    return slot == place->n_slots;
-}
-
 static struct ps_matrix *known(struct psw_client *c, const char *name)
 {
     struct ps_matrix *m = c->matrices;
@@ -290,7 +273,8 @@ static void opened(struct psw_client *c, struct ps_ticket *t, const struct ps_he
         psw_ticket_fail(t, PS_ERR_NO_MEMORY, "matrix %s: no memory", t->specs->name);
         return;
     }
-    if (!place_from(c, h, &m->place)) {
+    ps_place_cut(&m->place, h->matrices);
+    if (!ps_place_take_runs(&m->place, h->slot_runs, h->n_slot_runs, c->n_shards)) {
         free(m);
         odd(c, t, "with a map that does not fit the matrix");
         return;

@@ -173,3 +173,34 @@ bool ps_place_next(const struct ps_place *place, uint64_t *at, uint64_t end,
     *at = stop;
     return true;
 }
+
+uint32_t ps_place_runs(const struct ps_place *place, struct ps_slot_run *runs,
+                       uint32_t room)
+{
+    uint32_t n = 0;
+
+    for (uint32_t slot = 0; slot < place->n_slots; slot++) {
+        if (slot == 0 || place->shard_of[slot] != place->shard_of[slot - 1]) {
+            if (n < room)
+                runs[n] = (struct ps_slot_run){ .shard = place->shard_of[slot] };
+            n++;
+        }
+        if (n <= room)
+            runs[n - 1].n_slots++;
+    }
+    return n;
+}
+
+bool ps_place_take_runs(struct ps_place *place, const struct ps_slot_run *runs,
+                        uint32_t n_runs, uint32_t n_shards)
+{
+    uint32_t slot = 0;
+
+    for (uint32_t i = 0; i < n_runs; i++) {
+        if (runs[i].shard >= n_shards || runs[i].n_slots > place->n_slots - slot)
+            return false;
+        for (uint32_t end = slot + runs[i].n_slots; slot < end; slot++)
+            place->shard_of[slot] = (uint16_t)runs[i].shard;
+    }
+    return slot == place->n_slots;
+}

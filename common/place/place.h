@@ -38,6 +38,22 @@ void ps_place_cut(struct ps_place *place, const struct ps_matrix_spec *spec);
  */
 void ps_place_assign(struct ps_place *place, uint64_t *load, uint32_t n_shards);
 
+/* How a map travels: `n_slots` consecutive slots that belong to `shard`. */
+struct ps_slot_run {
+    uint32_t shard;
+    uint32_t n_slots;
+};
+
+/* Runs of the map as it is; writes at most `room` of them, returns how many there are.
+ */
+uint32_t ps_place_runs(const struct ps_place *place, struct ps_slot_run *runs,
+                       uint32_t room);
+
+/* Gives the slots to the shards that the runs name.  False, and the map is undefined,
+ * when the runs do not cover the slots exactly or name a shard beyond `n_shards`. */
+bool ps_place_take_runs(struct ps_place *place, const struct ps_slot_run *runs,
+                        uint32_t n_runs, uint32_t n_shards);
+
 /* Elements of slot `slot` of a dense matrix: first, and how many. */
 uint64_t ps_place_slot(const struct ps_place *place, uint32_t slot, uint64_t *count);
 

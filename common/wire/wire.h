@@ -16,6 +16,7 @@
 
 #include "common/base/parcel.h"
 #include "common/base/spec.h"
+#include "common/place/place.h"
 
 enum ps_kind {
     PS_MSG_ERROR = 1,  /* answer: status, text */
@@ -80,12 +81,6 @@ struct ps_range {
     uint32_t matrix;
     uint64_t first;
     uint64_t count;
-};
-
-/* `n_slots` consecutive slots that belong to `shard`. */
-struct ps_slot_run {
-    uint32_t shard;
-    uint32_t n_slots;
 };
 
 struct ps_member {

@@ -132,24 +132,15 @@ static ps_status create(struct coord_job *job, const struct ps_matrix_spec *spec
     return coord_operation_ask(operation, asker);
 }
 
-/* Every slot run of the map, in the job's shard numbers. */
+/* The map, in the job's shard numbers. */
 static ps_status keep_runs(struct coord_matrix *m, const struct ps_place *place)
 {
-    uint32_t n = 1, run = 0;
-
-    for (uint32_t s = 1; s < place->n_slots; s++)
-        n += place->shard_of[s] != place->shard_of[s - 1];
-    m->runs = calloc(n, sizeof(*m->runs));
+    m->n_runs = ps_place_runs(place, NULL, 0);
+    m->runs = calloc(m->n_runs, sizeof(*m->runs));
     if (!m->runs)
         return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory for %u slot runs",
-                       m->spec.name, n);
-    m->n_runs = n;
-    m->runs[0].shard = place->shard_of[0];
-    for (uint32_t s = 0; s < place->n_slots; s++) {
-        if (place->shard_of[s] != m->runs[run].shard)
-            m->runs[++run].shard = place->shard_of[s];
-        m->runs[run].n_slots++;
-    }
+                       m->spec.name, m->n_runs);
+    ps_place_runs(place, m->runs, m->n_runs);
     return PS_OK;
 }
 

@@ -94,26 +94,6 @@ ps_status psd_control_job_end(struct psd_request *r)
     return say_ok(r);
 }
 
-/* The slots of a matrix, from the runs that the coordinator names. */
-static ps_status read_place(const struct psd_request *r, struct ps_place *place)
-{
-    const struct ps_matrix_spec *spec = &r->h.matrices[0];
-    uint32_t                     slot = 0;
-
-    ps_place_cut(place, spec);
-    for (uint32_t i = 0; i < r->h.n_slot_runs; i++) {
-        if (r->h.slot_runs[i].n_slots > place->n_slots - slot)
-            return ps_fail(PS_ERR_BAD_MESSAGE, "matrix %s: more than %u slots",
-                           spec->name, place->n_slots);
-        for (uint32_t n = 0; n < r->h.slot_runs[i].n_slots; n++)
-            place->shard_of[slot++] = (uint16_t)r->h.slot_runs[i].shard;
-    }
-    if (slot != place->n_slots)
-        return ps_fail(PS_ERR_BAD_MESSAGE, "matrix %s: %u slots, expected %u",
-                       spec->name, slot, place->n_slots);
-    return PS_OK;
-}
-
 static ps_status check_matrix(const struct psd_request *r)
 {
     const struct ps_matrix_spec *spec = &r->h.matrices[0];
@@ -143,7 +123,10 @@ ps_status psd_control_matrix(struct psd_request *r)
     place = malloc(sizeof(*place));
     if (!place)
         return ps_fail(PS_ERR_NO_MEMORY, "shard: no memory for a map");
-    st = read_place(r, place);
+    ps_place_cut(place, &r->h.matrices[0]);
+    if (!ps_place_take_runs(place, r->h.slot_runs, r->h.n_slot_runs, PS_SHARDS_MAX))
+        st = ps_fail(PS_ERR_BAD_MESSAGE, "matrix %s: a map that does not fit it",
+                     r->h.matrices[0].name);
     if (!st)
         st = psd_store_add(
             r->job->store, &r->h.matrices[0], place,

@@ -363,6 +363,30 @@ START_TEST(an_empty_range_has_no_piece)
 }
 END_TEST
 
+START_TEST(map_survives_its_journey_as_runs)
+{
+    static struct ps_place sent, got;
+    struct ps_matrix_spec  m = { .dtype = PS_F32, .rows = 1000, .cols = 1000 };
+    struct ps_slot_run     runs[5];
+    uint64_t               load[3] = { 0, 5000, 0 };
+    uint32_t               n;
+
+    ps_place_cut(&sent, &m);
+    ps_place_assign(&sent, load, 3);
+    n = ps_place_runs(&sent, runs, 5);
+    ck_assert_uint_eq(n, 3);
+    ps_place_cut(&got, &m);
+    ck_assert(ps_place_take_runs(&got, runs, n, 3));
+    ck_assert_mem_eq(got.shard_of, sent.shard_of,
+                     sent.n_slots * sizeof(sent.shard_of[0]));
+
+    ck_assert(!ps_place_take_runs(&got, runs, n - 1, 3)); /* slots are missing */
+    ck_assert(!ps_place_take_runs(&got, runs, n, 2)); /* a shard that is not there */
+    runs[0].n_slots++;
+    ck_assert(!ps_place_take_runs(&got, runs, n, 3)); /* a slot too many */
+}
+END_TEST
+
 static Suite *place_suite(void)
 {
     Suite *s = suite_create("place");
@@ -375,6 +399,7 @@ static Suite *place_suite(void)
         (int)COUNT(cuts));
     tcase_add_test(cutting, slots_cover_a_matrix_without_gap);
     tcase_add_test(cutting, a_sparse_matrix_has_4096_slots);
+    tcase_add_test(cutting, map_survives_its_journey_as_runs);
     suite_add_tcase(s, cutting);
 
     tcase_add_loop_test(balance, shards_end_close_to_the_mean, 0, (int)COUNT(models));

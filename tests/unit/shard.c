@@ -185,17 +185,12 @@ static void add_matrix(const struct ps_matrix_spec *m, ps_status expected)
 {
     struct ps_slot_run runs[SHARDS_MAX];
     uint64_t           load[SHARDS_MAX] = { 0 };
-    uint32_t           n = 0;
+    uint32_t           n;
 
     ps_place_cut(&place, m);
     ps_place_assign(&place, load, n_shards);
-    for (uint32_t slot = 0; slot < place.n_slots; slot++) {
-        if (n == 0 || runs[n - 1].shard != place.shard_of[slot]) {
-            ck_assert_uint_lt(n, SHARDS_MAX);
-            runs[n++] = (struct ps_slot_run){ .shard = place.shard_of[slot] };
-        }
-        runs[n - 1].n_slots++;
-    }
+    n = ps_place_runs(&place, runs, SHARDS_MAX);
+    ck_assert_uint_le(n, SHARDS_MAX);
     for (uint32_t s = 0; s < n_shards; s++) {
         struct ps_header h = header(PS_MSG_MATRIX_ADD);
 
