@@ -19,7 +19,10 @@ ps_status record_open(struct record *r, const char *folder, uint32_t n_ranks)
 
     *r = (struct record){ .loss = NAN, .n_ranks = n_ranks };
     r->train_seconds = calloc(n_ranks, sizeof(*r->train_seconds));
-    if (!path || !r->train_seconds)
+    r->shares = calloc(n_ranks, sizeof(*r->shares));
+    for (uint32_t i = 0; r->shares && i < n_ranks; i++)
+        r->shares[i] = (struct record_share){ NAN, NAN };
+    if (!path || !r->train_seconds || !r->shares)
         st = ps_fail(PS_ERR_NO_MEMORY, "no memory");
     else if (!(r->metrics = fopen(path, "we")))
         st = ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path);
@@ -56,21 +59,38 @@ static void take_epoch_loss(struct record *r, uint64_t clock, double value)
     r->n_epoch_losses++;
 }
 
+/* Correct answers without their total would make an accuracy above 1. */
+static ps_status take_share(struct record *r, const struct ps_report_record *m)
+{
+    struct record_share *share = &r->shares[m->rank];
+    struct record_test  *test;
+
+    if (strcmp(m->name, "test_correct") == 0)
+        share->correct = m->value;
+    else
+        share->total = m->value;
+    if (isnan(share->correct) || isnan(share->total))
+        return PS_OK;
+    test = test_at(r, m->clock);
+    if (!test)
+        return ps_fail(PS_ERR_NO_MEMORY, "no memory for a test result");
+    test->correct += share->correct;
+    test->total += share->total;
+    *share = (struct record_share){ NAN, NAN };
+    return PS_OK;
+}
+
 static ps_status take_one(struct record *r, const struct ps_report_record *m)
 {
-    struct record_test *test = NULL;
-
-    if (strncmp(m->name, "test_", 5) == 0 && !(test = test_at(r, m->clock)))
-        return ps_fail(PS_ERR_NO_MEMORY, "no memory for a test result");
-    if (strcmp(m->name, "test_correct") == 0)
-        test->correct += m->value;
-    else if (strcmp(m->name, "test_total") == 0)
-        test->total += m->value;
-    else if (strcmp(m->name, "loss") == 0)
+    if (m->rank >= r->n_ranks)
+        return PS_OK;
+    if (strcmp(m->name, "test_correct") == 0 || strcmp(m->name, "test_total") == 0)
+        return take_share(r, m);
+    if (strcmp(m->name, "loss") == 0)
         r->loss = m->value;
     else if (strcmp(m->name, "epoch_loss") == 0)
         take_epoch_loss(r, m->clock, m->value);
-    else if (strcmp(m->name, "epoch_seconds") == 0 && m->rank < r->n_ranks)
+    else if (strcmp(m->name, "epoch_seconds") == 0)
         r->train_seconds[m->rank] += m->value;
     return PS_OK;
 }
@@ -144,8 +164,10 @@ ps_status record_close(struct record *r)
     r->metrics = NULL;
     free(r->tests);
     free(r->train_seconds);
+    free(r->shares);
     r->tests = NULL;
     r->train_seconds = NULL;
+    r->shares = NULL;
     return failed ? ps_fail(PS_ERR_SYSTEM, "cannot write metrics.jsonl: %m") : PS_OK;
 }
 

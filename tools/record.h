@@ -16,10 +16,15 @@
 
 #include <jansson.h>
 
-/* The accuracy after one epoch. */
+/* The accuracy after one epoch: the shares that are whole. */
 struct record_test {
     uint64_t clock;
     double   correct, total;
+};
+
+/* What a worker has said of its share so far; NAN: nothing. */
+struct record_share {
+    double correct, total;
 };
 
 struct record {
@@ -29,14 +34,15 @@ struct record {
     uint64_t          clock;
     struct ps_traffic traffic;
 
-    double              loss; /* the last reported; NAN before */
-    uint32_t            n_epoch_losses;
-    double              epoch_loss_sum; /* of the last epoch, over workers */
-    uint64_t            epoch_loss_clock;
-    size_t              n_tests;
-    struct record_test *tests;
-    uint32_t            n_ranks;
-    double             *train_seconds; /* [n_ranks]: time in iterations */
+    double               loss; /* the last reported; NAN before */
+    uint32_t             n_epoch_losses;
+    double               epoch_loss_sum; /* of the last epoch, over workers */
+    uint64_t             epoch_loss_clock;
+    size_t               n_tests;
+    struct record_test  *tests;
+    uint32_t             n_ranks;
+    struct record_share *shares;        /* [n_ranks] */
+    double              *train_seconds; /* [n_ranks]: time in iterations */
 };
 
 ps_status record_open(struct record *r, const char *folder,
