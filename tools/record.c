@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* 15 digits: all that a double surely has, and 0.8753 stays 0.8753. */
+#define ROUND JSON_REAL_PRECISION(15)
+
 static char *path_in(const char *folder, const char *name)
 {
     char *path;
@@ -107,8 +110,8 @@ static ps_status write_one(struct record *r, const struct ps_report_record *m)
     /* JSON has no word for NaN and infinity. */
     json_object_set_new(line, "value",
                         isfinite(m->value) ? json_real(m->value) : json_null());
-    failed =
-        json_dumpf(line, r->metrics, JSON_COMPACT) < 0 || putc('\n', r->metrics) == EOF;
+    failed = json_dumpf(line, r->metrics, JSON_COMPACT | ROUND) < 0 ||
+             putc('\n', r->metrics) == EOF;
     json_decref(line);
     return failed ? ps_fail(PS_ERR_SYSTEM, "cannot write metrics.jsonl: %m") : PS_OK;
 }
@@ -236,6 +239,18 @@ static json_t *summary_of(const struct summary *s)
     return o;
 }
 
+static ps_status write_json(const json_t *o, const char *path)
+{
+    FILE *f = fopen(path, "we");
+    bool  failed;
+
+    if (!f)
+        return ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path);
+    failed = json_dumpf(o, f, JSON_INDENT(2) | ROUND) < 0 || putc('\n', f) == EOF;
+    failed |= fclose(f) != 0;
+    return failed ? ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path) : PS_OK;
+}
+
 ps_status record_summary(const struct summary *s, const char *folder, json_t **out)
 {
     char     *path = path_in(folder, "summary.json");
@@ -244,8 +259,8 @@ ps_status record_summary(const struct summary *s, const char *folder, json_t **o
 
     if (!path || !o)
         st = ps_fail(PS_ERR_NO_MEMORY, "no memory for a summary");
-    else if (json_dump_file(o, path, JSON_INDENT(2)) != 0)
-        st = ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path);
+    else
+        st = write_json(o, path);
     free(path);
     if (!st && out)
         *out = o;

@@ -556,7 +556,7 @@ static void tell_result(const struct run *r, const json_t *summary)
     const json_t *accuracy = json_object_get(summary, "test_accuracy");
 
     if (r->options->json) {
-        json_dumpf(summary, stdout, JSON_INDENT(2));
+        json_dumpf(summary, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
         putchar('\n');
         return;
     }

@@ -76,7 +76,8 @@ missing=
 for key in endpoint uptime_seconds server_epoch bad_messages denied servers host pid \
     shards shard state jobs parameter_bytes state_bytes rows pushes pulls repeated refused \
     waiting job number strategy workers active clock matrices elements samples bytes_pushed \
-    bytes_pulled age_seconds members rank incarnation silent_seconds retries; do
+    bytes_pulled age_seconds members rank incarnation silent_seconds retries skipped late \
+    staleness_mean staleness_max; do
     grep -q "\"$key\":" status.json || missing="$missing $key"
 done
 is "status has every key of the manual" "$missing" ""
