@@ -47,6 +47,7 @@ struct psw_client_options {
     bool               observer;
     uint64_t           pid;
     const char        *host;
+    uint32_t wait_ms;       /* longest that a shard may keep a pull waiting; 0: any */
     uint64_t first_request; /* at random: tells two workers of a process apart */
     void    *owner;         /* what psw_ticket_owner and psw_matrix_owner return */
 };

@@ -135,6 +135,7 @@ static ps_status stage_push(const struct mover *mv, struct psw_shard *sh,
         .clock = mv->client->clock + 1,
         .parts = flags & PS_FLAG_FINISH ? sh->parts + 1 : 0,
         .weight = mv->client->weight,
+        .wait_ms = flags & PS_FLAG_PULL ? mv->client->options.wait_ms : 0,
     };
     ps_status st = stage(mv, sh, &h, &sh->staged);
 
@@ -147,7 +148,9 @@ static ps_status stage_push(const struct mover *mv, struct psw_shard *sh,
 
 static ps_status stage_pull(const struct mover *mv, struct psw_shard *sh)
 {
-    struct ps_header h = { .kind = PS_MSG_PULL, .clock = mv->client->clock };
+    struct ps_header h = { .kind = PS_MSG_PULL,
+                           .clock = mv->client->clock,
+                           .wait_ms = mv->client->options.wait_ms };
 
     if (mv->moves & PSW_FINISH)
         h.clock++;

@@ -200,6 +200,17 @@ static void dispose(ps_worker **worker, int farewell_ms)
     free(w);
 }
 
+/*
+ * What a shard gets of a call's time: it knows whom a pull waits for, so it should give
+ * up first and say so, with time left for its answer to travel.
+ */
+static uint32_t answer_time_ms(uint32_t timeout_ms)
+{
+    uint32_t travel_ms = timeout_ms / 10 < 1000 ? timeout_ms / 10 : 1000;
+
+    return timeout_ms - travel_ms;
+}
+
 static ps_status make_client(ps_worker *w, const struct psw_options *o)
 {
     char                      host[PS_NAME_BYTES] = "";
@@ -211,6 +222,7 @@ static ps_status make_client(ps_worker *w, const struct psw_options *o)
         .observer = o->observer,
         .pid = (uint64_t)w->pid,
         .host = host,
+        .wait_ms = answer_time_ms(w->timeout_ms),
         .owner = w,
     };
 

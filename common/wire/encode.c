@@ -56,6 +56,7 @@ static void put_plain(const struct ps_header *h, Psd__Wire__Header *m)
     m->parts = h->parts;
     m->weight = h->weight;
     m->after = h->after;
+    m->wait_ms = h->wait_ms;
     m->index = h->index;
     m->n_shards = h->n_shards;
     m->pid = h->pid;

@@ -147,6 +147,8 @@ struct ps_header {
     uint32_t parts;   /* with FINISH: pushes of this iteration to this shard */
     double   weight;  /* samples behind the gradient, >= 0 */
     uint64_t after;   /* WATCH, LIST: the last number already known */
+    uint32_t wait_ms; /* PULL, PUSH with PULL: longest that the gate may keep it waiting
+                         before it is answered with PS_ERR_TIMEOUT; 0: for ever */
 
     uint32_t    index;    /* JOIN_OK, JOB: number of the (first) shard */
     uint32_t    n_shards; /* JOB: shards of the cluster */

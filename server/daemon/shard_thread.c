@@ -51,17 +51,29 @@ static ps_status serve_batch(struct psd_shard_thread *t)
     return PS_OK;
 }
 
+/* For poll: rounded up, -1 for never. */
+static int milliseconds_until(uint64_t then_ns)
+{
+    uint64_t now_ns = ps_now_ns();
+
+    if (then_ns == UINT64_MAX)
+        return -1;
+    return then_ns <= now_ns ? 0 : (int)((then_ns - now_ns + 999999) / 1000000);
+}
+
 static ps_status serve(struct psd_shard_thread *t)
 {
     struct ps_poll polls[] = { { .server = t->server }, { .signal = t->stop } };
     ps_status      st = PS_OK;
 
     while (st == PS_OK) {
-        st = ps_net_poll(polls, 2, -1);
+        st = ps_net_poll(polls, 2, milliseconds_until(psd_shard_next_tick(t->shard)));
         if (st || polls[1].ready)
             return st;
         if (polls[0].ready)
             st = serve_batch(t);
+        psd_shard_tick(t->shard, ps_now_ns(), &t->out);
+        deliver(t);
         if (st == PS_ERR_TIMEOUT || st == PS_ERR_NO_MEMORY)
             st = PS_OK; /* a message lost for want of memory is sent again */
     }

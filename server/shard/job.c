@@ -1,8 +1,11 @@
 /* job.c - see job.h. */
 #include "server/shard/job.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MISSING_NAMED 8u /* missing workers that a sentence names */
 
 ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
 {
@@ -202,7 +205,7 @@ static ps_status waiting_place(struct psd_job *job, const struct ps_header *h,
 }
 
 ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
-                       struct ps_parcel *parcel)
+                       struct ps_parcel *parcel, uint64_t deadline_ns)
 {
     struct psd_waiting *place = find_waiting(job, h);
 
@@ -213,11 +216,43 @@ ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
 
         if (st)
             return st;
+        place->deadline_ns = deadline_ns;
     }
     place->parcel = *parcel;
     parcel->head = NULL;
     parcel->n_frames = 0;
     return PS_OK;
+}
+
+uint64_t psd_job_deadline(const struct psd_job *job)
+{
+    uint64_t first = UINT64_MAX;
+
+    for (size_t i = 0; i < job->n_waiting; i++)
+        if (job->waiting[i].deadline_ns < first)
+            first = job->waiting[i].deadline_ns;
+    return first;
+}
+
+void psd_job_say_missing(const struct psd_job *job, char *text, size_t bytes)
+{
+    uint32_t ranks[MISSING_NAMED];
+    uint32_t n = psd_gate_missing(job->gate, ranks, MISSING_NAMED);
+    size_t   at;
+
+    at = (size_t)snprintf(text, bytes, "job %s: iteration %ju waits for",
+                          job->spec.name, (uintmax_t)psd_gate_clock(job->gate) + 1);
+    for (uint32_t i = 0; i < n && i < MISSING_NAMED && at < bytes; i++)
+        at += (size_t)snprintf(text + at, bytes - at, "%s worker %u%s",
+                               i == 0       ? ""
+                               : i + 1 == n ? " and"
+                                            : ",",
+                               ranks[i],
+                               job->seats[ranks[i]].state == PS_MEMBER_EXPECTED
+                                   ? " (not joined yet)"
+                                   : "");
+    if (n > MISSING_NAMED && at < bytes)
+        snprintf(text + at, bytes - at, " and %u more", n - MISSING_NAMED);
 }
 
 struct ps_job_stats psd_job_account(const struct psd_job *job)

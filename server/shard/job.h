@@ -54,6 +54,7 @@ struct psd_waiting {
     struct ps_parcel parcel;
     uint64_t         session;
     uint64_t         request;
+    uint64_t         deadline_ns; /* UINT64_MAX: it waits for ever */
 };
 
 struct psd_observer {
@@ -98,11 +99,19 @@ ps_status psd_job_seat(struct psd_job *job, const struct ps_header *h,
                        struct psd_seat **out) PS_CHECKED;
 
 /*
- * Parks a request; takes the parcel's buffers.  One that waits already under the same
- * session and request is replaced, so that a request sent twice waits once.
+ * Parks a request until the gate moves or `deadline_ns` has come; takes the parcel's
+ * buffers.  One that waits already under the same session and request is replaced, so
+ * that a request sent twice waits once, and no longer than the first time.
  */
 ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
-                       struct ps_parcel *parcel) PS_CHECKED;
+                       struct ps_parcel *parcel, uint64_t deadline_ns) PS_CHECKED;
+
+/* The earliest deadline of those that wait; UINT64_MAX: none has one. */
+uint64_t psd_job_deadline(const struct psd_job *job);
+
+/* Whom the open iteration waits for, as a sentence: "iteration 5 waits for worker 1 and
+ * worker 3, which has not joined". */
+void psd_job_say_missing(const struct psd_job *job, char *text, size_t bytes);
 
 void psd_held_free(struct psd_held *held);
 

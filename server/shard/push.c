@@ -193,7 +193,7 @@ static ps_status pass_gate(struct psd_request *r)
     switch (verdict) {
     case PSD_NOW:
     case PSD_HOLD: return take(r, verdict);
-    case PSD_LATER: return psd_job_park(r->job, &r->h, r->in);
+    case PSD_LATER: return psd_job_park(r->job, &r->h, r->in, UINT64_MAX);
     case PSD_STALE:
         r->job->stats.late++;
         return ps_fail(PS_ERR_STALE,

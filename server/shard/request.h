@@ -12,7 +12,9 @@ struct psd_request {
     struct ps_parcel *in; /* lent; a step that keeps it leaves it empty */
     struct ps_header  h;
     struct ps_outbox *out;
-    bool              again; /* was parked before */
+    uint64_t          now_ns;
+    bool              again;       /* was parked before, */
+    uint64_t          deadline_ns; /* until then */
 
     struct psd_job  *job;
     struct psd_seat *seat; /* NULL: an observer */

@@ -117,12 +117,13 @@ static ps_status run(struct psd_request *r)
                    ps_kind_name(r->h.kind));
 }
 
-/* Takes the parcel.  True when a job was touched: *number says which. */
-static bool handle_one(struct psd_shard *sh, struct ps_parcel *in, bool again,
-                       struct ps_outbox *out, uint32_t *number)
+/* Takes the parcel of `r`.  True when a job was touched: *number says which. */
+static bool handle_one(struct psd_request r, uint32_t *number)
 {
-    struct psd_request r = { .shard = sh, .in = in, .out = out, .again = again };
-    struct ps_route    from = in->route;
+    struct psd_shard *sh = r.shard;
+    struct ps_parcel *in = r.in;
+    struct ps_outbox *out = r.out;
+    struct ps_route   from = in->route;
     ps_status st = ps_wire_decode(sh->decoder, in->head->data, in->head->len, &r.h);
 
     if (st) {
@@ -144,7 +145,7 @@ static bool handle_one(struct psd_shard *sh, struct ps_parcel *in, bool again,
     return true;
 }
 
-static void look_at_waiting(struct psd_shard *sh, struct psd_job *job,
+static void look_at_waiting(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns,
                             struct ps_outbox *out)
 {
     struct psd_waiting *list = job->waiting;
@@ -155,13 +156,20 @@ static void look_at_waiting(struct psd_shard *sh, struct psd_job *job,
     job->waiting = NULL;
     job->n_waiting = job->waiting_room = 0;
     for (size_t i = 0; i < n; i++)
-        handle_one(sh, &list[i].parcel, true, out, &number);
+        handle_one((struct psd_request){ .shard = sh,
+                                         .in = &list[i].parcel,
+                                         .out = out,
+                                         .now_ns = now_ns,
+                                         .again = true,
+                                         .deadline_ns = list[i].deadline_ns },
+                   &number);
     free(list);
 }
 
 /* The gate of this job may have moved: close what can be closed, and look again at
  * what waits. */
-static void settle(struct psd_shard *sh, struct psd_job *job, struct ps_outbox *out)
+static void settle(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns,
+                   struct ps_outbox *out)
 {
     do {
         while (psd_gate_may_close(job->gate))
@@ -172,7 +180,7 @@ static void settle(struct psd_shard *sh, struct psd_job *job, struct ps_outbox *
             return;
         job->looked_version = job->version;
         job->looked_epoch = job->membership_epoch;
-        look_at_waiting(sh, job, out);
+        look_at_waiting(sh, job, now_ns, out);
     } while (psd_gate_may_close(job->gate) || job->version != job->looked_version);
 }
 
@@ -182,12 +190,54 @@ void psd_shard_handle(struct psd_shard *sh, uint64_t now_ns, struct ps_parcel *i
     uint32_t        number;
     struct psd_job *job;
 
-    (void)now_ns; /* nothing a shard decides depends on the time yet */
-    if (!handle_one(sh, in, false, out, &number))
+    if (!handle_one(
+            (struct psd_request){ .shard = sh, .in = in, .out = out, .now_ns = now_ns },
+            &number))
         return;
     job = psd_shard_job(sh, number);
     if (job)
-        settle(sh, job, out);
+        settle(sh, job, now_ns, out);
+}
+
+static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outbox *out)
+{
+    char   why[PS_TEXT_BYTES];
+    size_t kept = 0;
+
+    psd_job_say_missing(job, why, sizeof(why));
+    for (size_t i = 0; i < job->n_waiting; i++) {
+        struct psd_waiting *w = &job->waiting[i];
+
+        if (w->deadline_ns > now_ns) {
+            job->waiting[kept++] = *w;
+            continue;
+        }
+        tell(&w->parcel.route, PS_MSG_ERROR, w->request, PS_ERR_TIMEOUT, why, out);
+        ps_parcel_drop(&w->parcel);
+    }
+    if (kept < job->n_waiting)
+        ps_log(PS_LOG_WARN, "%s", why);
+    job->n_waiting = kept;
+}
+
+void psd_shard_tick(struct psd_shard *sh, uint64_t now_ns, struct ps_outbox *out)
+{
+    for (size_t i = 0; i < sh->n_jobs; i++)
+        if (psd_job_deadline(sh->jobs[i]) <= now_ns)
+            give_up_waiting(sh->jobs[i], now_ns, out);
+}
+
+uint64_t psd_shard_next_tick(const struct psd_shard *sh)
+{
+    uint64_t first = UINT64_MAX;
+
+    for (size_t i = 0; i < sh->n_jobs; i++) {
+        uint64_t deadline = psd_job_deadline(sh->jobs[i]);
+
+        if (deadline < first)
+            first = deadline;
+    }
+    return first;
 }
 
 static void close_job(const struct psd_job *job, const char *why, struct ps_outbox *out)

@@ -42,6 +42,15 @@ void      psd_shard_free(struct psd_shard **shard);
 void psd_shard_handle(struct psd_shard *shard, uint64_t now_ns, struct ps_parcel *in,
                       struct ps_outbox *out);
 
+/*
+ * Time has passed: answers those that have waited for as long as they wanted, naming
+ * the workers that they waited for.
+ */
+void psd_shard_tick(struct psd_shard *shard, uint64_t now_ns, struct ps_outbox *out);
+
+/* When it wants the next tick; UINT64_MAX: not at all. */
+uint64_t psd_shard_next_tick(const struct psd_shard *shard);
+
 /* The shard is ending: answers every parked request and tells every worker it has
  * heard from with PS_ERR_CLOSING and the sentence. */
 void psd_shard_close(struct psd_shard *shard, const char *why, struct ps_outbox *out);

@@ -153,6 +153,13 @@ static void cluster_with(uint32_t n, uint32_t workers, uint32_t strategy,
     send_members(1, active);
 }
 
+/* bsp and sgd, with members in these states. */
+static void cluster_of(uint32_t n, uint32_t workers, const uint32_t *states)
+{
+    cluster_with(n, workers, PS_BSP, PS_SGD, PS_NONFINITE_REFUSE);
+    send_members(2, states);
+}
+
 static void cluster(uint32_t n, uint32_t workers, uint32_t strategy, uint32_t optimiser)
 {
     cluster_with(n, workers, strategy, optimiser, PS_NONFINITE_REFUSE);
@@ -401,6 +408,31 @@ START_TEST(pull_is_answered_when_its_iteration_closes)
     ck_assert_uint_eq(out.n, 0);
     push(1, 1, g[0]);
     ck_assert_uint_eq(out.n, 2 + 2); /* two acknowledgements and the two that waited */
+}
+END_TEST
+
+START_TEST(pull_that_waits_too_long_is_told_for_whom)
+{
+    static const uint32_t half[2] = { PS_MEMBER_ACTIVE, PS_MEMBER_EXPECTED };
+    struct ps_range       range = { .matrix = 1, 0, 16 };
+    struct ps_header      h;
+
+    cluster_of(1, 2, half);
+    dense_matrix();
+    h = worker_header(PS_MSG_PULL, 0, 1);
+    h.ranges = &range;
+    h.n_ranges = 1;
+    h.wait_ms = 1000;
+    push_part(0, 1, 0, 0, value, 1);
+    hand(0, 0, &h, NULL, 0, NULL, 0);
+    ck_assert_uint_eq(psd_shard_next_tick(shards[0]), 1000000000);
+    psd_shard_tick(shards[0], 999999999, &out);
+    ck_assert_uint_eq(answer_to(h.request, NULL).kind, 0);
+    psd_shard_tick(shards[0], 1000000000, &out);
+    expect_error(h.request, PS_ERR_TIMEOUT);
+    ck_assert_str_eq(answer_to(h.request, NULL).text,
+                     "job test: iteration 1 waits for worker 1 (not joined yet)");
+    ck_assert_uint_eq(psd_shard_next_tick(shards[0]), UINT64_MAX);
 }
 END_TEST
 
@@ -877,6 +909,7 @@ static Suite *shard_suite(void)
     tcase_add_test(t, order_of_arrival_and_number_of_shards_change_no_bit);
     tcase_add_test(t, overlapping_parts_change_no_bit_either);
     tcase_add_test(t, pull_is_answered_when_its_iteration_closes);
+    tcase_add_test(t, pull_that_waits_too_long_is_told_for_whom);
     tcase_add_test(t, push_pull_is_one_round_trip);
     tcase_add_test(t, repeated_push_is_acknowledged_and_not_applied);
     tcase_add_test(t, asp_applies_at_once);

@@ -112,6 +112,7 @@ static struct ps_header full(uint32_t kind)
         .parts = 8,
         .weight = 0.1,
         .after = 33,
+        .wait_ms = 35,
         .index = 255,
         .n_shards = 256,
         .pid = 4711,
@@ -230,6 +231,7 @@ static void assert_same_plain(const struct ps_header *a, const struct ps_header 
     ck_assert_uint_eq(a->parts, b->parts);
     ck_assert_double_eq(a->weight, b->weight);
     ck_assert_uint_eq(a->after, b->after);
+    ck_assert_uint_eq(a->wait_ms, b->wait_ms);
     ck_assert_uint_eq(a->index, b->index);
     ck_assert_uint_eq(a->n_shards, b->n_shards);
     ck_assert_uint_eq(a->pid, b->pid);
