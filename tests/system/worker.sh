@@ -66,7 +66,7 @@ ok "a push that is not finite changes nothing" "$api" nonfinite
 ok "taken ranks and other counts of workers are named" "$api" ranks
 printf 'optimiser:\n  name: adam\n  lr: 0.5\n' >other.yaml
 ok "another optimiser is named" "$api" mismatch other.yaml
-ok "a deadline says what was waited for" "$api" timeout
+ok "a deadline says who was waited for" "$api" timeout
 
 # variable NAME VALUE PATTERN
 variable() {

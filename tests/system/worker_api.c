@@ -502,7 +502,7 @@ static void run_timeout(const char *unused)
     must(ps_dense(w, "w", 1, 2, NULL, &m));
     must(ps_finish(w));
     refused(ps_pull(m, v), PS_ERR_TIMEOUT,
-            "pull of w at clock 1: no answer from shard");
+            "job timeout: iteration 1 waits for worker 1 (not joined yet)");
     must(ps_report(w, "waited", 1.5)); /* the worker is as good as before */
     must(ps_worker_close(&w));
     check(v[0] == 7 && v[1] == 7);
