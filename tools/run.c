@@ -79,7 +79,10 @@ static ps_status failed(struct run *r, ps_status st)
 static ps_status check_interrupted(void)
 {
     if (interrupted)
-        return ps_fail(PS_ERR_ABORTED, "interrupted by %s", strsignal(interrupted));
+        return ps_fail(PS_ERR_ABORTED, "interrupted by %s",
+                       interrupted == SIGINT    ? "SIGINT"
+                       : interrupted == SIGTERM ? "SIGTERM"
+                                                : "SIGHUP");
     return PS_OK;
 }
 
@@ -526,6 +529,10 @@ static ps_status read_job(struct run *r)
         }
     }
     json_decref(status);
+    if (!r->job)
+        return ps_fail(PS_ERR_UNKNOWN,
+                       "the workers ended well, but none of them joined the job %s",
+                       r->experiment->name);
     return PS_OK;
 }
 

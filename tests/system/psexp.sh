@@ -215,7 +215,8 @@ ok "the summary names the reason" grep -q '"failure": "worker [01] ended with ex
 refused "a worker's own reason"  69 '^psexp: worker [01] ended with exit code 3: rank [01] of 2' tiny \
     -s "workers.command=sh -c 'echo rank \$PSW_RANK of \$PSW_WORLD_SIZE; exit 3'" -o fail2
 refused "a model that is none"   69 'ended with exit code 64: .*filters' tiny -s model.filters=4 -o fail3
-refused "a worker that trains nothing" 65 'tiny' tiny -s workers.command=true -o fail4
+refused "a worker that trains nothing" 65 'none of them joined the job tiny' tiny \
+    -s workers.command=true -o fail4
 is "model: reaches the worker" \
     "$("$psexp" run tiny -s workers.command=echo -o fail5 >/dev/null 2>&1; cat fail5/worker-1.log)" \
     "--filters 4,4 --hidden 32"
@@ -279,7 +280,7 @@ for signal in INT TERM; do
     kill -$signal "$run"
     await_run
     is   "SIG$signal ends it"           "$code" 130
-    says "it says why"                  $signal.out '^psexp: interrupted'
+    says "it says why"                  $signal.out "^psexp: interrupted by SIG$signal"
     ok   "nothing is left"              over
     ok   "what it had is recorded"      is_json "$signal/summary.json"
 done
