@@ -78,10 +78,10 @@ static void draw(struct progress *p, const struct record *r, uint32_t epochs,
     p->drawn = true;
 }
 
-static void tell_tests(struct progress *p, const struct record *r)
+/* The first `n` tests. */
+static void tell_tests(struct progress *p, const struct record *r, size_t n)
 {
-    /* The last test may still be growing while workers report their shares. */
-    for (; p->tests_told + 1 < r->n_tests; p->tests_told++) {
+    for (; p->tests_told < n; p->tests_told++) {
         const struct record_test *t = &r->tests[p->tests_told];
 
         fprintf(stderr, "epoch %zu: test accuracy %.4f\n", p->tests_told + 1,
@@ -102,7 +102,9 @@ void progress_show(struct progress *p, const struct record *r, uint32_t epochs,
         draw(p, r, epochs, done, seconds);
         return;
     }
-    tell_tests(p, r);
+    /* The last test may still be growing while workers report their shares. */
+    if (r->n_tests > 0)
+        tell_tests(p, r, r->n_tests - 1);
     if (seconds - p->last_plain < PLAIN_SECONDS)
         return;
     p->last_plain = seconds;
@@ -116,4 +118,10 @@ void progress_end(struct progress *p)
     if (p->drawn)
         fputc('\n', stderr);
     p->drawn = false;
+}
+
+void progress_finish(struct progress *p, const struct record *r)
+{
+    if (!p->quiet && !p->terminal)
+        tell_tests(p, r, r->n_tests);
 }

@@ -24,6 +24,9 @@ void progress_start(struct progress *p, bool quiet);
 void progress_show(struct progress *p, const struct record *r, uint32_t epochs,
                    uint64_t total_clocks, double seconds);
 
+/* The run is over and everything reported: tells what is left to tell. */
+void progress_finish(struct progress *p, const struct record *r);
+
 /* Ends the drawn line, so that other output can follow. */
 void progress_end(struct progress *p);
 

@@ -166,14 +166,22 @@ static json_t *all_workers(const json_t *status)
     return list;
 }
 
+static void print_count(const json_t *list, const char *one, const char *many,
+                        const char *end)
+{
+    size_t n = json_array_size(list);
+
+    printf(" %zu %s%s", n, n == 1 ? one : many, end);
+}
+
 static void show_status(const json_t *status)
 {
-    printf("psd at %s, up %.0f s: %zu processes, %zu shards, %zu jobs\n",
-           json_string_value(json_object_get(status, "endpoint")),
-           json_number_value(json_object_get(status, "uptime_seconds")),
-           json_array_size(json_object_get(status, "servers")),
-           json_array_size(json_object_get(status, "shards")),
-           json_array_size(json_object_get(status, "jobs")));
+    printf(
+        "psd at %s, up %.0f s:", json_string_value(json_object_get(status, "endpoint")),
+        json_number_value(json_object_get(status, "uptime_seconds")));
+    print_count(json_object_get(status, "servers"), "process", "processes", ",");
+    print_count(json_object_get(status, "shards"), "shard", "shards", ",");
+    print_count(json_object_get(status, "jobs"), "job", "jobs", "\n");
     if (json_array_size(json_object_get(status, "jobs")) > 0) {
         putchar('\n');
         TABLE(json_object_get(status, "jobs"), job_columns);

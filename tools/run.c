@@ -14,6 +14,7 @@
 #include "tools/ask.h"
 #include "tools/blas.h"
 #include "tools/find.h"
+#include "tools/folder.h"
 #include "tools/process.h"
 #include "tools/progress.h"
 #include "tools/record.h"
@@ -42,13 +43,17 @@ struct run {
     char                      token[33];
     char                      coordinator[PS_ENDPOINT_BYTES];
 
+    char  *psd;   /* the daemon's path */
+    char **words; /* the worker's path and arguments */
+    size_t n_words;
+
     size_t          n_servers, n_workers;
     struct process *processes; /* servers, then workers */
 
     struct asker   *asker;
     struct record   record;
     struct progress progress;
-    uint64_t        start_ns, workers_ns, end_ns;
+    uint64_t        workers_ns, end_ns;
     uint64_t        total_clocks;
     uint64_t        answered_ns; /* when the coordinator last answered */
     json_t         *job;         /* its part of the last status */
@@ -96,90 +101,60 @@ static struct process *workers(struct run *r)
     return r->processes + r->n_servers;
 }
 
-/* ---- the folder ---------------------------------------------------------------- */
+/* ---- the programs -------------------------------------------------------------- */
 
-/* FOLDER/STEM-NUMBER.SUFFIX */
-static char *numbered(const struct run *r, const char *stem, unsigned number,
-                      const char *suffix)
+/* The command's words, and --key value for each entry of `model`. */
+static ps_status find_worker(struct run *r)
 {
-    char *path;
+    const struct ps_experiment *e = r->experiment;
+    char                      **grown;
+    char                       *program = NULL;
+    ps_status                   st = process_split(e->command, &r->words, &r->n_words);
 
-    return asprintf(&path, "%s/%s-%u.%s", r->folder, stem, number, suffix) < 0 ? NULL
-                                                                               : path;
-}
-
-static char *settings_path(const struct run *r)
-{
-    char *path;
-
-    return asprintf(&path, "%s/run.yaml", r->folder) < 0 ? NULL : path;
-}
-
-static ps_status make_folders(char *path)
-{
-    for (char *s = path + 1; *s; s++) {
-        if (*s != '/')
-            continue;
-        *s = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return ps_fail(PS_ERR_SYSTEM, "cannot make folder %s: %m", path);
-        *s = '/';
+    if (!st)
+        st = find_program(r->words[0], &program);
+    if (st)
+        return st;
+    free(r->words[0]);
+    r->words[0] = program;
+    grown = realloc(r->words, (r->n_words + 2 * e->n_model + 1) * sizeof(*grown));
+    if (!grown)
+        return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+    r->words = grown;
+    for (size_t i = 0; i < e->n_model; i++) {
+        if (asprintf(&grown[r->n_words], "--%s", e->model[i].key) < 0)
+            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+        r->n_words++;
+        if (!(grown[r->n_words] = strdup(e->model[i].value)))
+            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
+        r->n_words++;
     }
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return ps_fail(PS_ERR_SYSTEM, "cannot make folder %s: %m", path);
+    grown[r->n_words] = NULL;
     return PS_OK;
 }
 
-/* results/NAME-DATE-TIME, and a number where that exists. */
-static ps_status default_folder(struct run *r)
+/* What can be wrong with an experiment before anything is made or started. */
+static ps_status find_programs(struct run *r)
 {
-    time_t    now = time(NULL);
-    struct tm local;
-    char      stamp[32];
-    char      parent[] = "results";
-    ps_status st = make_folders(parent);
+    const struct ps_experiment *e = r->experiment;
+    ps_status                   st;
 
-    strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", localtime_r(&now, &local));
-    for (unsigned i = 1; !st; i++) {
-        char suffix[16] = "";
-
-        if (i > 1)
-            snprintf(suffix, sizeof(suffix), "-%u", i);
-        if (asprintf(&r->folder, "results/%s-%s%s", r->experiment->name, stamp,
-                     suffix) < 0) {
-            r->folder = NULL;
-            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
-        }
-        if (mkdir(r->folder, 0777) == 0)
-            return PS_OK;
-        if (errno != EEXIST)
-            st = ps_fail(PS_ERR_SYSTEM, "cannot make folder %s: %m", r->folder);
-        free(r->folder);
-        r->folder = NULL;
-    }
-    return st;
+    if (e->server_shards < e->server_processes)
+        return ps_fail(
+            PS_ERR_CONFIG,
+            "servers: %u shards for %u processes, expected one each at least",
+            e->server_shards, e->server_processes);
+    if (!e->command)
+        return ps_fail(PS_ERR_CONFIG, "workers.command is missing: the program to run");
+    st = find_program("psd", &r->psd);
+    return st ? st : find_worker(r);
 }
 
-static ps_status named_folder(struct run *r)
-{
-    char     *settings;
-    ps_status st;
-
-    r->folder = strdup(r->options->out);
-    if (!r->folder || !*r->folder)
-        return ps_fail(PS_ERR_BAD_ARG, "--out: no folder");
-    st = make_folders(r->folder);
-    settings = settings_path(r);
-    if (!st && settings && access(settings, F_OK) == 0)
-        st = ps_fail(PS_ERR_BAD_ARG, "%s holds a run already; name another folder",
-                     r->folder);
-    free(settings);
-    return st;
-}
+/* ---- the folder ---------------------------------------------------------------- */
 
 static ps_status write_settings(struct run *r)
 {
-    char     *path = settings_path(r);
+    char     *path = folder_path(r->folder, "run.yaml");
     FILE     *f = path ? fopen(path, "we") : NULL;
     ps_status st;
 
@@ -197,7 +172,7 @@ static ps_status write_settings(struct run *r)
 
 static ps_status prepare_folder(struct run *r)
 {
-    ps_status st = r->options->out ? named_folder(r) : default_folder(r);
+    ps_status st = folder_make(&r->folder, r->options->out, r->experiment->name);
 
     return st ? st : write_settings(r);
 }
@@ -207,13 +182,6 @@ static ps_status prepare_processes(struct run *r)
     const struct ps_experiment *e = r->experiment;
     size_t                      n = e->server_processes + e->workers;
 
-    if (e->server_shards < e->server_processes)
-        return ps_fail(
-            PS_ERR_CONFIG,
-            "servers: %u shards for %u processes, expected one each at least",
-            e->server_shards, e->server_processes);
-    if (!e->command)
-        return ps_fail(PS_ERR_CONFIG, "workers.command is missing: the program to run");
     r->processes = calloc(n, sizeof(*r->processes));
     if (!r->processes)
         return ps_fail(PS_ERR_NO_MEMORY, "no memory");
@@ -225,7 +193,8 @@ static ps_status prepare_processes(struct run *r)
 
         snprintf(r->processes[i].name, sizeof(r->processes[i].name), "%s %u",
                  server ? "psd" : "worker", number);
-        r->processes[i].log = numbered(r, server ? "psd" : "worker", number, "log");
+        r->processes[i].log =
+            folder_numbered(r->folder, server ? "psd" : "worker", number, "log");
         if (!r->processes[i].log)
             return ps_fail(PS_ERR_NO_MEMORY, "no memory");
     }
@@ -267,13 +236,13 @@ static ps_status write_server_config(struct run *r, unsigned number, const char 
     return bad ? ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path) : PS_OK;
 }
 
-static ps_status start_server(struct run *r, unsigned number, const char *program)
+static ps_status start_server(struct run *r, unsigned number)
 {
-    char     *config = numbered(r, "psd", number, "yaml");
-    char     *announce = numbered(r, "psd", number, "endpoint");
-    char     *argv[] = { (char *)program,      (char *)"--config", config,
-                         (char *)"--announce", announce,           NULL };
-    char     *environment[] = { NULL };
+    char *config = folder_numbered(r->folder, "psd", number, "yaml");
+    char *announce = folder_numbered(r->folder, "psd", number, "endpoint");
+    char *argv[] = { r->psd, (char *)"--config", config, (char *)"--announce", announce,
+                     NULL };
+    char *environment[] = { NULL };
     ps_status st;
 
     if (!config || !announce)
@@ -318,7 +287,7 @@ static ps_status ended_early(const struct process *p)
 
 static ps_status await_server(struct run *r, unsigned number)
 {
-    char     *announce = numbered(r, "psd", number, "endpoint");
+    char     *announce = folder_numbered(r->folder, "psd", number, "endpoint");
     uint64_t  start = ps_now_ns();
     char      endpoint[PS_ENDPOINT_BYTES];
     ps_status st = announce ? PS_OK : ps_fail(PS_ERR_NO_MEMORY, "no memory");
@@ -340,54 +309,19 @@ static ps_status await_server(struct run *r, unsigned number)
 
 static ps_status start_servers(struct run *r)
 {
-    char     *program = NULL;
-    ps_status st = find_program("psd", &program);
+    ps_status st = make_token(r);
 
-    if (!st)
-        st = make_token(r);
     for (unsigned i = 0; !st && i < r->n_servers; i++) {
-        st = start_server(r, i, program);
+        st = start_server(r, i);
         if (!st)
             st = await_server(r, i);
     }
-    free(program);
     return st ? st : asker_open(&r->asker, r->coordinator, r->token);
 }
 
 /* ---- workers ------------------------------------------------------------------- */
 
-/* The command's words, and --key value for each entry of `model`. */
-static ps_status worker_words(struct run *r, char ***words, size_t *n)
-{
-    const struct ps_experiment *e = r->experiment;
-    char                      **grown;
-    char                       *program = NULL;
-    ps_status                   st = process_split(e->command, words, n);
-
-    if (st)
-        return st;
-    st = find_program((*words)[0], &program);
-    if (st)
-        return st;
-    free((*words)[0]);
-    (*words)[0] = program;
-    grown = realloc(*words, (*n + 2 * e->n_model + 1) * sizeof(*grown));
-    if (!grown)
-        return ps_fail(PS_ERR_NO_MEMORY, "no memory");
-    *words = grown;
-    for (size_t i = 0; i < e->n_model; i++) {
-        if (asprintf(&grown[*n], "--%s", e->model[i].key) < 0)
-            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
-        (*n)++;
-        if (!(grown[*n] = strdup(e->model[i].value)))
-            return ps_fail(PS_ERR_NO_MEMORY, "no memory");
-        (*n)++;
-    }
-    grown[*n] = NULL;
-    return PS_OK;
-}
-
-static ps_status start_worker(struct run *r, unsigned rank, char **words)
+static ps_status start_worker(struct run *r, unsigned rank)
 {
     char *e[10] = { NULL };
     bool  ok =
@@ -404,7 +338,7 @@ static ps_status start_worker(struct run *r, unsigned rank, char **words)
     if (ok)
         ok = asprintf(&e[7], "OPENBLAS_NUM_THREADS=1") >= 0 &&
              (!core || asprintf(&e[8], "OPENBLAS_CORETYPE=%s", core) >= 0);
-    st = ok ? process_start(&workers(r)[rank], words, e)
+    st = ok ? process_start(&workers(r)[rank], r->words, e)
             : ps_fail(PS_ERR_NO_MEMORY, "no memory");
     for (size_t i = 0; i < sizeof(e) / sizeof(e[0]); i++)
         free(e[i]);
@@ -413,16 +347,11 @@ static ps_status start_worker(struct run *r, unsigned rank, char **words)
 
 static ps_status start_workers(struct run *r)
 {
-    char    **words = NULL;
-    size_t    n = 0;
-    ps_status st = worker_words(r, &words, &n);
+    ps_status st = PS_OK;
 
     r->workers_ns = r->answered_ns = ps_now_ns();
     for (unsigned rank = 0; !st && rank < r->n_workers; rank++)
-        st = start_worker(r, rank, words);
-    for (size_t i = 0; i < n; i++)
-        free(words[i]);
-    free(words);
+        st = start_worker(r, rank);
     return st;
 }
 
@@ -569,8 +498,9 @@ static void tell_result(const struct run *r, const json_t *summary)
     }
     if (json_is_number(accuracy))
         printf("test accuracy  %.4f\n", json_number_value(accuracy));
-    printf("samples/s      %.0f\n",
-           json_number_value(json_object_get(summary, "samples_per_second")));
+    if (r->record.traffic.samples > 0)
+        printf("samples/s      %.0f\n",
+               json_number_value(json_object_get(summary, "samples_per_second")));
     tell_bytes("pushed       ", r->record.traffic.bytes_pushed);
     tell_bytes("pulled       ", r->record.traffic.bytes_pulled);
     printf("time           %.1f s\n",
@@ -604,6 +534,10 @@ static void free_run(struct run *r)
     for (size_t i = 0; r->processes && i < r->n_servers + r->n_workers; i++)
         process_free(&r->processes[i]);
     free(r->processes);
+    for (size_t i = 0; i < r->n_words; i++)
+        free(r->words[i]);
+    free(r->words);
+    free(r->psd);
     asker_close(&r->asker);
     json_decref(r->job);
     ps_experiment_free(&r->experiment);
@@ -637,7 +571,11 @@ static ps_status carry_out(struct run *r)
         st = start_workers(r);
     if (!st)
         st = watch_until_done(r);
-    return st ? st : collect(r);
+    if (!st)
+        st = collect(r);
+    if (!st)
+        progress_finish(&r->progress, &r->record);
+    return st;
 }
 
 static void catch_signals(void)
@@ -652,12 +590,14 @@ static void catch_signals(void)
 
 int run_experiment(const struct run_options *options)
 {
-    struct run r = { .options = options, .start_ns = ps_now_ns() };
+    struct run r = { .options = options };
     ps_status  st = failed(&r, load(&r));
     ps_status  written = PS_OK;
 
     catch_signals();
     progress_start(&r.progress, options->quiet);
+    if (!st)
+        st = failed(&r, find_programs(&r));
     if (!st)
         st = failed(&r, prepare_folder(&r));
     if (!st) {

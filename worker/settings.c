@@ -5,30 +5,49 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct ps_settings {
     struct ps_experiment *experiment;
 };
 
+/* Takes the experiment, also on failure. */
+static ps_status wrap(ps_settings **out, struct ps_experiment *experiment)
+{
+    ps_settings *s = calloc(1, sizeof(*s));
+
+    if (!s) {
+        ps_experiment_free(&experiment);
+        return ps_fail(PS_ERR_NO_MEMORY, "settings: no memory");
+    }
+    s->experiment = experiment;
+    *out = s;
+    return PS_OK;
+}
+
 ps_status ps_settings_load(ps_settings **out, const char *file)
 {
-    struct ps_settings *s;
-    ps_status           st;
+    struct ps_experiment *e;
+    ps_status             st;
 
     if (!file)
         file = getenv("PSW_CONFIG");
-    s = calloc(1, sizeof(*s));
-    if (!s)
-        return ps_fail(PS_ERR_NO_MEMORY, "settings: no memory");
     if (file && *file)
-        st = ps_experiment_load(&s->experiment, file, NULL, 0);
+        st = ps_experiment_load(&e, file, NULL, 0);
     else
-        st = ps_experiment_default(&s->experiment);
-    if (st)
-        ps_settings_free(&s);
-    else
-        *out = s;
-    return st;
+        st = ps_experiment_default(&e);
+    return st ? st : wrap(out, e);
+}
+
+ps_status ps_settings_parse(ps_settings **out, const char *text)
+{
+    struct ps_experiment *e;
+    ps_status             st;
+
+    if (!text)
+        return ps_fail(PS_ERR_BAD_ARG, "settings: the text is NULL");
+    st = ps_experiment_parse(&e, "settings", text, strlen(text));
+    return st ? st : wrap(out, e);
 }
 
 void ps_settings_free(ps_settings **settings)

@@ -52,7 +52,7 @@ static const struct choice choices[] = {
     CHOICE("on_loss", on_loss, losses),
     CHOICE("nonfinite", nonfinite, nonfinites),
     CHOICE("optimiser.name", optimiser.kind, optimisers),
-    CHOICE("optimiser.schedule.kind", optimiser.schedule.kind, schedules),
+    CHOICE("optimiser.schedule.type", optimiser.schedule.kind, schedules),
 };
 
 /* What a real number may be. */

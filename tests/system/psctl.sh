@@ -34,7 +34,7 @@ psd_start main --set shards=2
 PSW_COORDINATOR=$endpoint
 export PSW_COORDINATOR
 
-ends "status in one line"        0 "^psd at $endpoint, up [0-9]* s: 1 processes, 2 shards, 0 jobs" \
+ends "status in one line"        0 "^psd at $endpoint, up [0-9]* s: 1 process, 2 shards, 0 jobs" \
     "$psctl" status
 is   "and no more"                "$(wc -l <ends.out)" 1
 ends "no jobs, only the titles"  0 '^JOB  *STATE' "$psctl" jobs

@@ -5,7 +5,7 @@
 
 api=$top_builddir/tests/system/worker_api
 
-plan 37
+plan 38
 
 psd_start first --set shards=3
 export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=20000
@@ -66,6 +66,7 @@ ok "a push that is not finite changes nothing" "$api" nonfinite
 ok "taken ranks and other counts of workers are named" "$api" ranks
 printf 'optimiser:\n  name: adam\n  lr: 0.5\n' >other.yaml
 ok "another optimiser is named" "$api" mismatch other.yaml
+ok "a program can say its own settings" "$api" settings
 ok "a deadline says who was waited for" "$api" timeout
 
 # variable NAME VALUE PATTERN

@@ -459,6 +459,34 @@ static void run_mismatch(const char *file)
     must(ps_worker_close(&w));
 }
 
+/* Strategy and optimiser from the program's own text. */
+static void run_settings(const char *unused)
+{
+    ps_worker_options opt = PS_WORKER_OPTIONS;
+    ps_settings      *settings;
+    ps_worker        *w;
+    ps_matrix        *m;
+    float             v[2], g[2] = { 5, -5 };
+
+    (void)unused;
+    refused(ps_settings_parse(&settings, "optimiser: {nane: adam}"), PS_ERR_CONFIG,
+            "settings:1: optimiser.nane: unknown key");
+    must(ps_settings_parse(&settings, "job: {strategy: asp}\n"
+                                      "optimiser: {name: adam, lr: 0.25}\n"));
+    opt.job = "settings";
+    opt.workers = 2; /* under bsp the pull below would wait for the other one */
+    opt.rank = 0;
+    opt.settings = settings;
+    must(ps_worker_open(&w, &opt));
+    must(ps_dense(w, "w", 1, 2, NULL, &m));
+    must(ps_push(m, g));
+    must(ps_finish(w));
+    must(ps_pull(m, v));
+    check(fabsf(v[0] + 0.25f) < 1e-5f && fabsf(v[1] - 0.25f) < 1e-5f);
+    must(ps_worker_close(&w));
+    ps_settings_free(&settings);
+}
+
 static void run_forked(const char *unused)
 {
     ps_worker *w = joined("forked", 1, 0);
@@ -582,15 +610,15 @@ static const struct {
     const char *name;
     void (*run)(const char *argument);
 } cases[] = {
-    { "dense", run_dense },       { "sparse", run_sparse },
-    { "async", run_async },       { "model", run_model },
-    { "mean", run_mean },         { "hash", run_hash },
-    { "observer", run_observer }, { "shapes", run_shapes },
-    { "ranks", run_ranks },       { "nonfinite", run_nonfinite },
-    { "forked", run_forked },     { "mismatch", run_mismatch },
-    { "timeout", run_timeout },   { "open", run_open },
-    { "waiting", run_waiting },   { "abandoned", run_abandoned },
-    { "busy", run_busy },
+    { "dense", run_dense },         { "sparse", run_sparse },
+    { "async", run_async },         { "model", run_model },
+    { "mean", run_mean },           { "hash", run_hash },
+    { "observer", run_observer },   { "shapes", run_shapes },
+    { "ranks", run_ranks },         { "nonfinite", run_nonfinite },
+    { "forked", run_forked },       { "mismatch", run_mismatch },
+    { "settings", run_settings },   { "timeout", run_timeout },
+    { "open", run_open },           { "waiting", run_waiting },
+    { "abandoned", run_abandoned }, { "busy", run_busy },
 };
 
 int main(int argc, char **argv)

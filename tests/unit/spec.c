@@ -174,7 +174,7 @@ static const char *const job_sentences[] = {
     "job lenet: optimiser.ftrl_beta is -1, expected 0 or a number above it",
     "job lenet: optimiser.ftrl_l1 is nan",
     "job lenet: optimiser.ftrl_l2 is inf",
-    "job lenet: optimiser.schedule.kind is number 0, expected one of constant, step, "
+    "job lenet: optimiser.schedule.type is number 0, expected one of constant, step, "
     "exponential, cosine, warmup",
     "job lenet: optimiser.schedule.factor is 0, expected above 0 and at most 1",
     "job lenet: optimiser.schedule.factor is 1.1",
@@ -312,7 +312,7 @@ static const char *const job_differences[] = {
     "job lenet: optimiser.lr is 0.010000000000000002 here and 0.01",
     "job lenet: optimiser.momentum is 0.5 here and 0.9 in the job",
     "job lenet: optimiser.ftrl_l2 is 0.001 here and 0 in the job",
-    "job lenet: optimiser.schedule.kind is step here and constant in the job",
+    "job lenet: optimiser.schedule.type is step here and constant in the job",
     "job lenet: optimiser.schedule.factor is 0.95 here and 1 in the job",
     "job lenet: optimiser.schedule.every is 10 here and 1 in the job",
     "job lenet: optimiser.schedule.warmup is 5 here and 0 in the job",

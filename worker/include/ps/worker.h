@@ -71,6 +71,13 @@ PS_API void  ps_listen(ps_line_fn *fn, void *ctx, int up_to_level);
  * PS_ERR_SYSTEM when it cannot be read.
  */
 PS_API ps_status ps_settings_load(ps_settings **out, const char *file) PS_CHECKED;
+/*
+ * The same from text, for programs that know what they want:
+ *
+ *     ps_settings_parse(&s, "job: {strategy: asp}\n"
+ *                           "optimiser: {name: adam, lr: 0.001}\n");
+ */
+PS_API ps_status ps_settings_parse(ps_settings **out, const char *text) PS_CHECKED;
 PS_API void      ps_settings_free(ps_settings **settings);
 
 /* What the train and data keys say; strings live as long as the settings. */
