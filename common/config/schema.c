@@ -12,7 +12,10 @@ struct complaint {
     char text[256];
 };
 
-static void keep_complaint(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void keep_complaint(cyaml_log_t level,
+                                                                 void       *ctx,
+                                                                 const char *fmt,
+                                                                 va_list     args)
 {
     struct complaint *c = ctx;
 
