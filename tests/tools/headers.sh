@@ -7,7 +7,8 @@ bad=0
 # EXAMPLES_CFLAGS: where cblas.h is; unset when the examples are left out.
 rooms="common server worker tools ${EXAMPLES_CFLAGS+examples}"
 for h in $(find $rooms -name '*.h' | sort); do
-    ${CC:-cc} $inc $EXAMPLES_CFLAGS -D_GNU_SOURCE -std=gnu11 -fsyntax-only -Wall -Werror -x c "$h" ||
+    ${CC:-cc} $inc $EXAMPLES_CFLAGS -D_GNU_SOURCE -std=gnu11 -fsyntax-only -Wall \
+        -Wno-unused-function -Werror -x c "$h" ||
         { echo "$h: is not self-contained"; bad=1; }
 done
 
