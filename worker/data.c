@@ -7,7 +7,8 @@
  * found on the first day and not when somebody asks for all of it.
  *
  * The order of samples is one permutation per epoch, a function of (seed, epoch)
- * alone; ranks and iterations are positions in it.
+ * alone; ranks and iterations are positions in it.  Under a partition it is one
+ * permutation of the worker's part per epoch, a function of (seed, rank, epoch).
  */
 #include <ps/worker.h>
 
@@ -29,18 +30,27 @@
 /* The most that deflate can shrink anything (zlib.net/zlib_tech.html). */
 #define DEFLATE_RATIO_MAX 1032u
 
-/* "order of samples", mixed with the epoch. */
+/* "order of samples", mixed with the epoch; "part", which makes a worker's own seed. */
 #define ORDER_STREAM 0x6f72646572000000u
+#define PART_STREAM 0x7061727400000000u
 
 struct ps_data {
-    uint8_t  *features; /* [n][n_features] */
-    uint8_t  *labels;   /* [n] */
-    uint64_t  n, n_features;
-    uint32_t  n_classes;
-    double    mean, deviation;
-    uint32_t *order; /* [n] the permutation of `epoch` under `seed` */
-    uint64_t  seed, epoch;
-    bool      ordered; /* `order` holds one */
+    uint8_t *features; /* [n][n_features] */
+    uint8_t *labels;   /* [n] */
+    uint64_t n, n_features;
+    uint32_t n_classes;
+    double   mean, deviation;
+    /* `order` is for (seed, rank, workers, epoch) if `ordered`, `part` for the first
+     * three if `parted`. */
+    struct sample_order {
+        uint32_t *order; /* [n] the samples of `epoch`, first those of the part */
+        uint32_t *part;  /* [n], under a partition: the worker's samples */
+        uint64_t  n_part;
+        uint64_t  seed, epoch;
+        uint32_t  rank, workers;
+        bool      ordered, parted;
+    } at;
+    ps_partition partition;
 };
 
 /* An IDX file while it is read. */
@@ -287,8 +297,8 @@ static ps_status load(struct ps_data *d, struct idx *features, struct idx *label
                        "data %s: %u labels, expected one for each of the %u samples of "
                        "%s",
                        labels_file, labels->dim[0], features->dim[0], features_file);
-    d->order = malloc(d->n * sizeof(*d->order));
-    if (!d->order)
+    d->at.order = malloc(d->n * sizeof(*d->at.order));
+    if (!d->at.order)
         return ps_fail(PS_ERR_NO_MEMORY, "data %s: no memory for its order",
                        features_file);
     measure(d);
@@ -324,7 +334,8 @@ void ps_data_close(ps_data **data)
         return;
     free((*data)->features);
     free((*data)->labels);
-    free((*data)->order);
+    free((*data)->at.order);
+    free((*data)->at.part);
     free(*data);
     *data = NULL;
 }
@@ -360,28 +371,73 @@ void ps_data_moments(const ps_data *d, double *mean, double *deviation)
     *deviation = d->deviation;
 }
 
+ps_status ps_data_partition(ps_data *d, ps_partition scheme)
+{
+    if ((int)scheme < PS_PARTITION_NONE || scheme > PS_PARTITION_OVERLAP_RESHUFFLE)
+        return ps_fail(PS_ERR_BAD_ARG, "data: partition %d, expected %d to %d",
+                       (int)scheme, PS_PARTITION_NONE, PS_PARTITION_OVERLAP_RESHUFFLE);
+    if (scheme != PS_PARTITION_NONE && !d->at.part)
+        d->at.part = malloc(d->n * sizeof(*d->at.part));
+    if (scheme != PS_PARTITION_NONE && !d->at.part)
+        return ps_fail(PS_ERR_NO_MEMORY,
+                       "data: no memory for a part of %" PRIu64 " samples", d->n);
+    d->partition = scheme;
+    d->at.ordered = d->at.parted = false;
+    return PS_OK;
+}
+
 uint64_t ps_data_iterations(const ps_data *d, uint32_t workers, uint32_t batch)
 {
     uint64_t round = (uint64_t)workers * batch;
 
+    if (d->partition == PS_PARTITION_OVERLAP_RESHUFFLE)
+        round = workers ? batch : 0; /* everybody sees everything */
     return round ? d->n / round : 0;
 }
 
-static void order_epoch(struct ps_data *d, uint64_t seed, uint64_t epoch)
+static ps_status take_part(struct ps_data *d, uint64_t seed, uint32_t rank,
+                           uint32_t workers)
 {
-    if (d->ordered && d->seed == seed && d->epoch == epoch)
-        return;
-    ps_random_permutation(seed, ORDER_STREAM ^ epoch, d->n, d->order);
-    d->seed = seed;
-    d->epoch = epoch;
-    d->ordered = true;
+    struct sample_order *at = &d->at;
+    ps_status            st;
+
+    if (at->parted && at->seed == seed && at->rank == rank && at->workers == workers)
+        return PS_OK;
+    st = ps_partition_samples(d->partition, d->n, workers, rank, seed, at->part,
+                              &at->n_part);
+    at->parted = st == PS_OK;
+    at->ordered = false;
+    at->rank = rank;
+    at->workers = workers;
+    return st;
+}
+
+/* The samples of the epoch into `order`: all of them, or the worker's own. */
+static ps_status order_epoch(struct ps_data *d, uint64_t seed, uint32_t rank,
+                             uint32_t workers, uint64_t epoch)
+{
+    struct sample_order *at = &d->at;
+    bool                 parts = d->partition != PS_PARTITION_NONE;
+    ps_status            st = parts ? take_part(d, seed, rank, workers) : PS_OK;
+
+    if (st || (at->ordered && at->seed == seed && at->epoch == epoch))
+        return st;
+    ps_random_permutation(parts ? ps_random_u64(seed, PART_STREAM, rank) : seed,
+                          ORDER_STREAM ^ epoch, parts ? at->n_part : d->n, at->order);
+    for (uint64_t i = 0; parts && i < at->n_part; i++)
+        at->order[i] = at->part[at->order[i]];
+    at->seed = seed;
+    at->epoch = epoch;
+    at->ordered = true;
+    return PS_OK;
 }
 
 ps_status ps_data_batch(ps_data *d, uint64_t seed, uint32_t rank, uint32_t workers,
                         uint32_t batch, uint64_t clock, ps_batch *out)
 {
-    uint64_t iterations = ps_data_iterations(d, workers, batch);
-    uint64_t first;
+    uint64_t  iterations = ps_data_iterations(d, workers, batch);
+    uint64_t  first;
+    ps_status st;
 
     if (!workers || !batch || rank >= workers)
         return ps_fail(
@@ -394,13 +450,16 @@ ps_status ps_data_batch(ps_data *d, uint64_t seed, uint32_t rank, uint32_t worke
                        "data: %" PRIu64 " samples are too few for %u workers with "
                        "batches of %u",
                        d->n, workers, batch);
-    order_epoch(d, seed, clock / iterations);
+    st = order_epoch(d, seed, rank, workers, clock / iterations);
+    if (st)
+        return st;
     out->clock = clock;
     out->epoch = clock / iterations;
     out->iteration = clock % iterations;
     first = (out->iteration * workers + rank) * batch;
     out->position = out->epoch * iterations * workers * batch + first;
     out->n = batch;
-    out->sample = d->order + first;
+    out->sample = d->at.order +
+                  (d->partition == PS_PARTITION_NONE ? first : out->iteration * batch);
     return PS_OK;
 }

@@ -1,6 +1,8 @@
 /* Data sets: what an IDX file may be, and which samples an iteration gets. */
 #include "tests/unit/suite.h"
 
+#include "common/base/random.h"
+
 #include <ps/worker.h>
 
 #include <stdbool.h>
@@ -319,6 +321,112 @@ START_TEST(order_depends_on_seed_and_epoch_alone)
 }
 END_TEST
 
+START_TEST(without_a_partition_the_order_is_one_permutation_for_all)
+{
+    uint32_t order[200];
+    ps_batch b;
+
+    open_set(200);
+    ck_assert_ok(ps_data_partition(data, PS_PARTITION_OVERLAP_RESHUFFLE));
+    ck_assert_ok(ps_data_batch(data, 6, 2, 3, 7, 0, &b));
+    ck_assert_ok(ps_data_partition(data, PS_PARTITION_NONE)); /* as if never parted */
+    for (uint64_t clock = 0; clock < 27; clock++) {
+        ps_random_permutation(6, 0x6f72646572000000u ^ clock / 9, 200, order);
+        ck_assert_ok(ps_data_batch(data, 6, 2, 3, 7, clock, &b));
+        ck_assert_mem_eq(b.sample, order + (clock % 9 * 3 + 2) * 7, 7 * sizeof(*order));
+    }
+}
+END_TEST
+
+/* Does the worker own the sample? */
+static bool owns(ps_partition scheme, uint64_t n, uint32_t workers, uint32_t rank,
+                 uint32_t sample)
+{
+    uint32_t part[200];
+    uint64_t size;
+
+    ck_assert_ok(ps_partition_samples(scheme, n, workers, rank, 1, part, &size));
+    for (uint64_t i = 0; i < size; i++)
+        if (part[i] == sample)
+            return true;
+    return false;
+}
+
+static const ps_partition partitions[] = {
+    PS_PARTITION_DISJOINT_CONTIGUOUS,
+    PS_PARTITION_DISJOINT_ROUND_ROBIN,
+    PS_PARTITION_DISJOINT_RANDOM,
+    PS_PARTITION_OVERLAP_RESHUFFLE,
+};
+
+START_TEST(an_epoch_shows_each_worker_its_own_samples_once)
+{
+    ps_partition scheme = partitions[_i];
+    uint64_t     iterations;
+    ps_batch     b;
+
+    open_set(200);
+    ck_assert_ok(ps_data_partition(data, scheme));
+    iterations = ps_data_iterations(data, 3, 7);
+    /* parts of 67, 67 and 66 samples: the smallest decides */
+    ck_assert_uint_eq(iterations,
+                      scheme == PS_PARTITION_OVERLAP_RESHUFFLE ? 200 / 7 : 66 / 7);
+    for (uint32_t rank = 0; rank < 3; rank++) {
+        bool seen[200] = { false };
+
+        for (uint64_t clock = iterations; clock < 2 * iterations; clock++) {
+            ck_assert_ok(ps_data_batch(data, 1, rank, 3, 7, clock, &b));
+            ck_assert_uint_eq(b.epoch, 1);
+            ck_assert_uint_eq(b.iteration, clock - iterations);
+            ck_assert_uint_eq(b.position, (clock * 3 + rank) * 7);
+            ck_assert_uint_eq(b.n, 7);
+            for (uint32_t i = 0; i < b.n; i++) {
+                ck_assert(!seen[b.sample[i]]);
+                seen[b.sample[i]] = true;
+                ck_assert(owns(scheme, 200, 3, rank, b.sample[i]));
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_part_is_shuffled_anew_in_each_epoch)
+{
+    uint32_t first[60];
+    ps_batch b;
+
+    open_set(240);
+    ck_assert_ok(ps_data_partition(data, partitions[_i]));
+    ck_assert_ok(ps_data_batch(data, 1, 1, 4, 60, 0, &b));
+    memcpy(first, b.sample, sizeof(first));
+    ck_assert_ok(ps_data_batch(data, 1, 1, 4, 60, 4, &b)); /* a later epoch */
+    ck_assert_mem_ne(b.sample, first, sizeof(first));
+    ck_assert_ok(ps_data_batch(data, 2, 1, 4, 60, 0, &b)); /* another run */
+    ck_assert_mem_ne(b.sample, first, sizeof(first));
+    ck_assert_ok(ps_data_batch(data, 1, 2, 4, 60, 0, &b)); /* another worker */
+    ck_assert_mem_ne(b.sample, first, sizeof(first));
+    ck_assert_ok(ps_data_batch(data, 1, 1, 4, 60, 0, &b)); /* and back again */
+    ck_assert_mem_eq(b.sample, first, sizeof(first));
+}
+END_TEST
+
+START_TEST(parts_smaller_than_a_batch_are_refused)
+{
+    ps_batch b;
+
+    open_set(9);
+    ck_assert_status(ps_data_partition(data, (ps_partition)5), PS_ERR_BAD_ARG);
+    ck_assert_why("partition 5, expected 0 to 4");
+    ck_assert_ok(ps_data_partition(data, PS_PARTITION_DISJOINT_RANDOM));
+    ck_assert_status(ps_data_batch(data, 1, 0, 2, 5, 0, &b), PS_ERR_BAD_ARG);
+    ck_assert_why("9 samples are too few for 2 workers with batches of 5");
+    ck_assert_status(ps_data_batch(data, 1, 2, 2, 1, 0, &b), PS_ERR_BAD_ARG);
+    ck_assert_ok(ps_data_partition(data, PS_PARTITION_OVERLAP_RESHUFFLE));
+    ck_assert_status(ps_data_batch(data, 1, 0, 0, 5, 0, &b), PS_ERR_BAD_ARG);
+    ck_assert_ok(ps_data_batch(data, 1, 0, 2, 5, 0, &b));
+}
+END_TEST
+
 START_TEST(impossible_batches_are_refused)
 {
     ps_batch b;
@@ -371,6 +479,10 @@ static Suite *data_suite(void)
     tcase_add_test(order, positions_count_on_through_the_run);
     tcase_add_test(order, two_workers_see_what_one_with_twice_the_batch_sees);
     tcase_add_test(order, order_depends_on_seed_and_epoch_alone);
+    tcase_add_test(order, without_a_partition_the_order_is_one_permutation_for_all);
+    tcase_add_loop_test(order, an_epoch_shows_each_worker_its_own_samples_once, 0, 4);
+    tcase_add_loop_test(order, a_part_is_shuffled_anew_in_each_epoch, 0, 4);
+    tcase_add_test(order, parts_smaller_than_a_batch_are_refused);
     tcase_add_test(order, impossible_batches_are_refused);
     tcase_add_test(order, words_are_blocks_of_four_in_order);
     suite_add_tcase(s, order);

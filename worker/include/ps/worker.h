@@ -345,10 +345,45 @@ PS_API uint32_t       ps_data_label(const ps_data *data, uint64_t i);
 PS_API void ps_data_moments(const ps_data *data, double *mean, double *deviation);
 
 /*
- * The samples of one iteration: of each epoch's permutation, worker `rank` of W takes
- * positions (iteration * W + rank) * batch onwards; an incomplete last round is left
- * out.  A function of (seed, rank, clock) alone.  W workers of batch b together see in
- * each iteration what one worker of batch W * b sees.
+ * How the samples are parted among the workers.  The disjoint schemes give each sample
+ * to one worker for the whole run, and two workers' numbers of samples differ by one
+ * at most.
+ */
+typedef enum ps_partition {
+    PS_PARTITION_NONE = 0,                 /* no parts: see ps_batch */
+    PS_PARTITION_DISJOINT_CONTIGUOUS = 1,  /* neighbours stay together */
+    PS_PARTITION_DISJOINT_ROUND_ROBIN = 2, /* sample i to worker i mod W */
+    PS_PARTITION_DISJOINT_RANDOM = 3,      /* slices of one permutation */
+    PS_PARTITION_OVERLAP_RESHUFFLE = 4,    /* all to everyone, in an order of its own */
+} ps_partition;
+
+/*
+ * The samples of worker `rank`, a function of the arguments alone; for a scheme other
+ * than PS_PARTITION_NONE, n up to 2^32 - 1.
+ *
+ *   out    [*n_out], indices below n: n of them for the overlapping scheme, n / workers
+ *          rounded up at most for the others; NULL: only their number is asked for
+ */
+PS_API ps_status ps_partition_samples(ps_partition scheme, uint64_t n, uint32_t workers,
+                                      uint32_t rank, uint64_t seed, uint32_t *out,
+                                      uint64_t *n_out) PS_CHECKED;
+
+/*
+ * Makes ps_data_batch draw from the worker's own part.  All workers of a job say the
+ * same, before the first batch.
+ */
+PS_API ps_status ps_data_partition(ps_data *data, ps_partition scheme) PS_CHECKED;
+
+/*
+ * The samples of one iteration.  Without a partition: of each epoch's permutation,
+ * worker `rank` of W takes positions (iteration * W + rank) * batch onwards; an
+ * incomplete last round is left out.  A function of (seed, rank, clock) alone.  W
+ * workers of batch b together see in each iteration what one worker of batch W * b
+ * sees.
+ *
+ * With one: in each epoch the worker goes through its part in another order, a function
+ * of (seed, rank, epoch).  What is left of a part after its last batch is left out for
+ * this epoch.
  */
 typedef struct ps_batch {
     uint64_t        clock;     /* iterations before this one */
@@ -359,8 +394,9 @@ typedef struct ps_batch {
     const uint32_t *sample; /* [n] indices into the data; valid until the next batch */
 } ps_batch;
 
+/* Per epoch, and the same for every worker: the smallest part decides. */
 PS_API uint64_t  ps_data_iterations(const ps_data *data, uint32_t workers,
-                                    uint32_t batch); /* per epoch */
+                                    uint32_t batch);
 PS_API ps_status ps_data_batch(ps_data *data, uint64_t seed, uint32_t rank,
                                uint32_t workers, uint32_t batch, uint64_t clock,
                                ps_batch *out) PS_CHECKED;
