@@ -321,9 +321,24 @@ static ps_status start_servers(struct run *r)
 
 /* ---- workers ------------------------------------------------------------------- */
 
+/* Who is to be slow.  Set to nothing where nobody is: a run is what its run.yaml says,
+ * whatever psexp was started with. */
+static bool say_delays(const struct ps_experiment *x, unsigned rank, char **slow,
+                       char **hiccups)
+{
+    bool is_slow = rank == x->slow_rank && x->slow_factor > 1;
+    bool hiccup = x->hiccup_rate > 0 && x->hiccup_factor > 1;
+
+    if (asprintf(slow, is_slow ? "PSW_SLOW=%.17g" : "PSW_SLOW=", x->slow_factor) < 0)
+        return false;
+    return asprintf(hiccups,
+                    hiccup ? "PSW_HICCUPS=%.17g:%.17g" : "PSW_HICCUPS=", x->hiccup_rate,
+                    x->hiccup_factor) >= 0;
+}
+
 static ps_status start_worker(struct run *r, unsigned rank)
 {
-    char *e[10] = { NULL };
+    char *e[12] = { NULL };
     bool  ok =
         asprintf(&e[0], "PSW_COORDINATOR=%s", r->coordinator) >= 0 &&
         asprintf(&e[1], "PSW_JOB=%s", r->experiment->name) >= 0 &&
@@ -336,8 +351,9 @@ static ps_status start_worker(struct run *r, unsigned rank)
     ps_status   st;
 
     if (ok)
-        ok = asprintf(&e[7], "OPENBLAS_NUM_THREADS=1") >= 0 &&
-             (!core || asprintf(&e[8], "OPENBLAS_CORETYPE=%s", core) >= 0);
+        ok = say_delays(r->experiment, rank, &e[7], &e[8]) &&
+             asprintf(&e[9], "OPENBLAS_NUM_THREADS=1") >= 0 &&
+             (!core || asprintf(&e[10], "OPENBLAS_CORETYPE=%s", core) >= 0);
     st = ok ? process_start(&workers(r)[rank], r->words, e)
             : ps_fail(PS_ERR_NO_MEMORY, "no memory");
     for (size_t i = 0; i < sizeof(e) / sizeof(e[0]); i++)

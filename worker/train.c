@@ -12,6 +12,7 @@
 #include "worker/worker_private.h"
 
 #include "common/net/net.h"
+#include "worker/delay.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct training {
     ps_gradient_fn  *gradient;
     ps_train_options options;
     uint64_t         iterations; /* of an epoch */
+    struct psw_delay delay;
 
     double   loss; /* sum since the last report */
     uint32_t n_loss;
@@ -94,6 +96,7 @@ static ps_status compute(struct training *t, const ps_batch *batch)
 {
     ps_step   step = { .worker = t->worker, .batch = batch, .data = t->data };
     double    loss = 0;
+    uint64_t  began_ns = ps_now_ns();
     int       said = t->gradient(t->options.ctx, &step, &loss);
     ps_status st;
 
@@ -102,6 +105,9 @@ static ps_status compute(struct training *t, const ps_batch *batch)
                        "training: the gradient function returned %d in iteration "
                        "%" PRIu64,
                        said, batch->clock + 1);
+    psw_delay_wait(psw_delay_factor(&t->delay, ps_seed(t->worker), ps_rank(t->worker),
+                                    batch->clock),
+                   ps_now_ns() - began_ns);
     t->loss += loss;
     t->n_loss++;
     t->epoch_loss += loss;
@@ -226,7 +232,8 @@ ps_status ps_train(ps_worker *worker, ps_model *model, ps_data *data,
                            .options = o };
     t.iterations = ps_data_iterations(data, ps_workers(worker), o.batch);
     t.ahead = o.prefetch && psw_client_job(worker->client)->strategy == PS_ASP;
-    if (t.iterations == 0)
+    st = psw_delay_read(&t.delay);
+    if (!st && t.iterations == 0)
         st = ps_fail(PS_ERR_BAD_ARG,
                      "training: %" PRIu64 " samples are too few for %u workers with "
                      "batches of %u",

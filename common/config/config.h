@@ -66,6 +66,12 @@ struct ps_experiment {
     char    *command; /* the worker program and its arguments */
     double   timeout; /* seconds that a worker's call may wait [30] */
 
+    /* Stragglers on purpose: how many times as long gradients take, 1 .. 1000 [1]. */
+    uint32_t slow_rank; /* below workers [0] */
+    double   slow_factor;
+    double   hiccup_rate; /* share of all workers' iterations, 0 .. 1 [0] */
+    double   hiccup_factor;
+
     struct ps_job_spec job; /* strategy, aggregate, on_loss, nonfinite, optimiser */
 
     uint32_t epochs, batch; /* [1], [64] per worker */

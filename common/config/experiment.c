@@ -58,10 +58,24 @@ static const cyaml_schema_field_t server_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t slow_fields[] = {
+    WHOLE("rank", slow_rank),
+    REAL("factor", slow_factor),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t hiccup_fields[] = {
+    REAL("rate", hiccup_rate),
+    REAL("factor", hiccup_factor),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t worker_fields[] = {
     WHOLE("count", workers),
     TEXT("command", command, LONG_TEXT_BYTES),
-    REAL("timeout", timeout),
+    REAL("timeout", timeout), /* seconds */
+    MAPPING("slow", slow_fields),
+    MAPPING("hiccups", hiccup_fields),
     CYAML_FIELD_END,
 };
 
@@ -136,6 +150,10 @@ static const struct ps_range ranges[] = {
     { .path = "servers.shards", .min = 1, .max = PS_SHARDS_MAX },
     { .path = "workers.count", .min = 1, .max = PS_WORKERS_MAX },
     { .path = "workers.timeout", .min = 0.1, .max = 86400 },
+    { .path = "workers.slow.rank", .max = PS_WORKERS_MAX - 1 },
+    { .path = "workers.slow.factor", .min = 1, .max = 1000 },
+    { .path = "workers.hiccups.rate", .max = 1 },
+    { .path = "workers.hiccups.factor", .min = 1, .max = 1000 },
     { .path = "optimiser.lr", .max = INFINITY, .above = true },
     { .path = "optimiser.momentum", .max = 1, .below = true },
     { .path = "optimiser.beta1", .max = 1, .below = true },
@@ -185,6 +203,8 @@ static struct ps_experiment defaults(const struct ps_experiment *said,
          .server_shards = 2,
          .workers = 1,
          .timeout = 30,
+         .slow_factor = 1,
+         .hiccup_factor = 1,
          .job = ps_job_spec_default(),
          .epochs = 1,
          .batch = 64,
@@ -220,6 +240,18 @@ static ps_status check_servers(const struct ps_experiment *e,
     ps_tree_where(tree, "servers.shards", file, where);
     return ps_fail(PS_ERR_CONFIG, "%s: %u for %u processes, expected at least one each",
                    where, e->server_shards, e->server_processes);
+}
+
+static ps_status check_slow(const struct ps_experiment *e, const struct ps_node *tree,
+                            const char *file)
+{
+    char where[PS_WHERE_BYTES];
+
+    if (e->slow_rank < e->workers)
+        return PS_OK;
+    ps_tree_where(tree, "workers.slow.rank", file, where);
+    return ps_fail(PS_ERR_CONFIG, "%s: %u of %u workers, expected 0 to %u", where,
+                   e->slow_rank, e->workers, e->workers - 1);
 }
 
 static ps_status check_data(const struct ps_experiment *e, const struct ps_node *tree,
@@ -362,7 +394,7 @@ static ps_status finish(struct ps_experiment *e, const struct ps_node *tree,
     if (!st && !e->name)
         st = name_of_file(file, &e->name);
     if (st || (st = check_name(e, tree, file)) || (st = check_servers(e, tree, file)) ||
-        (st = check_data(e, tree, file)) ||
+        (st = check_slow(e, tree, file)) || (st = check_data(e, tree, file)) ||
         (st = load_model(e, ps_node_find(tree, "model"), file)))
         return st;
     snprintf(e->job.name, sizeof(e->job.name), "%s", e->name);

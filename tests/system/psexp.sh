@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 95
+plan 100
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -220,6 +220,22 @@ refused "a worker that trains nothing" 65 'none of them joined the job tiny' tin
 is "model: reaches the worker" \
     "$("$psexp" run tiny -s workers.command=echo -o fail5 >/dev/null 2>&1; cat fail5/worker-1.log)" \
     "--filters 4,4 --hidden 32"
+
+# ---- stragglers --------------------------------------------------------------------------
+
+is "slow and hiccups reach the workers that they mean" "$("$psexp" run tiny -o stragglers \
+    -s workers.slow.rank=1 -s workers.slow.factor=2.5 -s workers.hiccups.rate=0.25 \
+    -s workers.hiccups.factor=3 -s "workers.command=sh -c 'echo \$PSW_SLOW,\$PSW_HICCUPS'" \
+    >/dev/null 2>&1; cat stragglers/worker-?.log | tr '\n' ' ')" ",0.25:3 2.5,0.25:3 "
+is "without them nobody is slow" "$(PSW_SLOW=9 "$psexp" run tiny -o nobody \
+    -s "workers.command=sh -c 'echo .\$PSW_SLOW.\$PSW_HICCUPS.'" >/dev/null 2>&1
+    cat nobody/worker-0.log)" "..."
+refused "a straggler that is no worker" 78 '^psexp: --set workers.slow.rank=2: 2 of 2 workers' \
+    tiny -s workers.slow.rank=2
+is "stragglers learn the same" "$(hash_of straggled tiny -s workers.slow.factor=2 \
+    -s workers.hiccups.rate=0.1 -s workers.hiccups.factor=3)" "$hash"
+refused "a malformed variable is named" 69 'exit code 78: .*PSW_SLOW: "fast"' tiny -o malformed \
+    -s "workers.command=env PSW_SLOW=fast $top_builddir/lenet"
 
 # ---- and ends ----------------------------------------------------------------------------
 

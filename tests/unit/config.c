@@ -173,6 +173,16 @@ static const struct {
       ":1: workers.count: 4097 is out of range, expected 1 to 4096" },
     { "workers: {timeout: 0}\n", NULL,
       ":1: workers.timeout: 0 is out of range, expected 0.1 to 86400" },
+    { "workers: {count: 2, slow: {rank: 2, factor: 4}}\n", NULL,
+      ":1: workers.slow.rank: 2 of 2 workers, expected 0 to 1" },
+    { "workers: {slow: {factor: 0.5}}\n", NULL,
+      ":1: workers.slow.factor: 0.5 is out of range, expected 1 to 1000" },
+    { "workers: {hiccups: {rate: 1.1}}\n", NULL,
+      ":1: workers.hiccups.rate: 1.1 is out of range, expected 0 to 1" },
+    { "workers: {hiccups: {factor: 1001}}\n", NULL,
+      ":1: workers.hiccups.factor: 1001 is out of range, expected 1 to 1000" },
+    { "workers: {slow: 3}\n", NULL,
+      ":1: workers.slow: found 3, expected a mapping with keys of rank, factor" },
     { "optimiser: {lr: 0}\n", NULL,
       ":1: optimiser.lr: 0 is out of range, expected above 0" },
     { "optimiser: {lr: 1e999}\n", NULL,
@@ -400,6 +410,10 @@ START_TEST(an_experiment_that_says_little_gets_defaults)
     ck_assert_uint_eq(e->server_shards, 2);
     ck_assert_uint_eq(e->workers, 1);
     ck_assert_double_eq(e->timeout, 30);
+    ck_assert_uint_eq(e->slow_rank, 0);
+    ck_assert_double_eq(e->slow_factor, 1);
+    ck_assert_double_eq(e->hiccup_rate, 0);
+    ck_assert_double_eq(e->hiccup_factor, 1);
     ck_assert_uint_eq(e->job.strategy, PS_BSP);
     ck_assert_uint_eq(e->job.aggregate, PS_MEAN);
     ck_assert_uint_eq(e->job.on_loss, PS_LOSS_SHRINK);
@@ -429,7 +443,8 @@ START_TEST(every_key_reaches_its_place)
                       "description: 'a: b'\n"
                       "seed: 18446744073709551615\n"
                       "servers: {processes: 2, shards: 5}\n"
-                      "workers: {count: 3, command: lenet --quick, timeout: 1.5}\n"
+                      "workers: {count: 3, command: lenet --quick, timeout: 1.5,\n"
+                      "  slow: {rank: 2, factor: 4}, hiccups: {rate: 0.5, factor: 3}}\n"
                       "job: {strategy: asp, aggregate: sum, on_loss: abort,\n"
                       "      nonfinite: skip}\n"
                       "optimiser: {name: adam, lr: 0.25, momentum: 0.5, beta1: 0.625,\n"
@@ -451,6 +466,10 @@ START_TEST(every_key_reaches_its_place)
     ck_assert_uint_eq(e->job.workers, 3);
     ck_assert_str_eq(e->command, "lenet --quick");
     ck_assert_double_eq(e->timeout, 1.5);
+    ck_assert_uint_eq(e->slow_rank, 2);
+    ck_assert_double_eq(e->slow_factor, 4);
+    ck_assert_double_eq(e->hiccup_rate, 0.5);
+    ck_assert_double_eq(e->hiccup_factor, 3);
     ck_assert_uint_eq(e->job.strategy, PS_ASP);
     ck_assert_uint_eq(e->job.aggregate, PS_SUM);
     ck_assert_uint_eq(e->job.on_loss, PS_LOSS_ABORT);

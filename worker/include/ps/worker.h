@@ -463,7 +463,10 @@ typedef struct ps_train_options {
  * epoch function's), counts samples, and sets the weight of each push to the batch's
  * size.
  *
+ * PSW_SLOW and PSW_HICCUPS make it slower than it is, see libpsworker(3).
+ *
  * PS_ERR_ABORTED   the gradient function did not return 0
+ * PS_ERR_CONFIG    one of those variables is wrong
  */
 PS_API ps_status ps_train(ps_worker *worker, ps_model *model, ps_data *data,
                           ps_gradient_fn         *gradient,
