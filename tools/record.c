@@ -77,6 +77,7 @@ static ps_status take_share(struct record *r, const struct ps_report_record *m)
     test = test_at(r, m->clock);
     if (!test)
         return ps_fail(PS_ERR_NO_MEMORY, "no memory for a test result");
+    test->n_shares++;
     test->correct += share->correct;
     test->total += share->total;
     *share = (struct record_share){ NAN, NAN };
@@ -141,6 +142,18 @@ double record_accuracy(const struct record *r)
     const struct record_test *last = r->n_tests ? &r->tests[r->n_tests - 1] : NULL;
 
     return last && last->total > 0 ? last->correct / last->total : NAN;
+}
+
+bool record_reached(const struct record *r, double accuracy)
+{
+    for (size_t i = 0; i < r->n_tests; i++) {
+        const struct record_test *t = &r->tests[i];
+
+        if (2 * t->n_shares > r->n_ranks && t->total > 0 &&
+            t->correct / t->total >= accuracy)
+            return true;
+    }
+    return false;
 }
 
 double record_final_loss(const struct record *r)
@@ -220,6 +233,9 @@ static json_t *summary_of(const struct summary *s)
     json_object_set_new(o, "final_loss", number_or_null(record_final_loss(r)));
     json_object_set_new(o, "test_accuracy", number_or_null(record_accuracy(r)));
     json_object_set_new(o, "test_accuracy_by_epoch", accuracies(r));
+    json_object_set_new(o, "stopped_by", text_or_null(s->stopped ? "accuracy" : ""));
+    json_object_set_new(o, "seconds_to_accuracy",
+                        number_or_null(s->seconds_to_accuracy));
     json_object_set_new(o, "bytes_pushed", json_integer((json_int_t)t->bytes_pushed));
     json_object_set_new(o, "bytes_pulled", json_integer((json_int_t)t->bytes_pulled));
     json_object_set_new(o, "bytes_pushed_raw",

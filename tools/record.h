@@ -19,6 +19,7 @@
 /* The accuracy after one epoch: the shares that are whole. */
 struct record_test {
     uint64_t clock;
+    uint32_t n_shares; /* of so many workers */
     double   correct, total;
 };
 
@@ -53,6 +54,11 @@ ps_status record_take(struct record *r, const struct ps_header *h) PS_CHECKED;
 
 /* NAN while there is none. */
 double record_accuracy(const struct record *r);
+
+/* Has a test reached it, as far as more than half of the workers have reported theirs?
+ * One share alone says too little, and waiting for all would be waiting for the slowest
+ * worker. */
+bool   record_reached(const struct record *r, double accuracy);
 double record_final_loss(const struct record *r);
 
 /* Samples over the time that the slowest worker spent in iterations; `otherwise` is
@@ -67,8 +73,10 @@ struct summary {
     const struct record        *record;
     const json_t               *job; /* the job's part of the status, or NULL */
     double                      wall_seconds;
-    const char                 *model_hash; /* "" = none */
-    const char                 *failure;    /* "" = none */
+    bool                        stopped; /* the accuracy it was to reach ended it */
+    double                      seconds_to_accuracy; /* NAN: not reached */
+    const char                 *model_hash;          /* "" = none */
+    const char                 *failure;             /* "" = none */
 };
 
 /* Writes summary.json; *out (if not NULL) is the caller's to decref. */

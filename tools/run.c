@@ -22,6 +22,7 @@
 #include <ps/worker.h>
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,8 +56,10 @@ struct run {
     struct progress progress;
     uint64_t        workers_ns, end_ns;
     uint64_t        total_clocks;
-    uint64_t        answered_ns; /* when the coordinator last answered */
-    json_t         *job;         /* its part of the last status */
+    uint64_t        answered_ns;         /* when the coordinator last answered */
+    bool            stopped;             /* before the workers' end: accurate enough */
+    double          seconds_to_accuracy; /* NAN: not reached */
+    json_t         *job;                 /* its part of the last status */
     char            model_hash[65];
     char            failure[1024];
 };
@@ -413,6 +416,17 @@ static ps_status watch(struct run *r)
     return st;
 }
 
+static bool accurate_enough(struct run *r)
+{
+    double wanted = r->experiment->stop_accuracy;
+
+    if (wanted == 0 || !record_reached(&r->record, wanted))
+        return false;
+    if (isnan(r->seconds_to_accuracy))
+        r->seconds_to_accuracy = seconds_since(r->workers_ns);
+    return true;
+}
+
 static ps_status watch_until_done(struct run *r)
 {
     bool      all_done = false;
@@ -426,6 +440,10 @@ static ps_status watch_until_done(struct run *r)
             break;
         progress_show(&r->progress, &r->record, r->experiment->epochs, r->total_clocks,
                       seconds_since(r->workers_ns));
+        if (accurate_enough(r) && !all_done) {
+            r->stopped = true;
+            break;
+        }
         if (!all_done)
             st = sleep_ms(WATCH_MS);
     }
@@ -483,8 +501,11 @@ static ps_status read_job(struct run *r)
 
 static ps_status collect(struct run *r)
 {
-    ps_status st = watch(r); /* what the workers reported last */
+    ps_status st;
 
+    if (r->stopped)
+        process_stop_all(workers(r), r->n_workers, GRACE_MS);
+    st = watch(r); /* what the workers reported last */
     if (!st)
         st = read_job(r);
     return st ? st : hash_model(r);
@@ -519,6 +540,9 @@ static void tell_result(const struct run *r, const json_t *summary)
                json_number_value(json_object_get(summary, "samples_per_second")));
     tell_bytes("pushed       ", r->record.traffic.bytes_pushed);
     tell_bytes("pulled       ", r->record.traffic.bytes_pulled);
+    if (isfinite(r->seconds_to_accuracy))
+        printf("reached %-4g   after %.1f s\n", r->experiment->stop_accuracy,
+               r->seconds_to_accuracy);
     printf("time           %.1f s\n",
            json_number_value(json_object_get(summary, "wall_seconds")));
     printf("model hash     %s\n", r->model_hash);
@@ -534,6 +558,8 @@ static ps_status summarise(struct run *r)
         .record = &r->record,
         .job = r->job,
         .wall_seconds = r->workers_ns ? (double)(end - r->workers_ns) / 1e9 : 0,
+        .stopped = r->stopped,
+        .seconds_to_accuracy = r->seconds_to_accuracy,
         .model_hash = r->model_hash,
         .failure = r->failure,
     };
@@ -606,7 +632,7 @@ static void catch_signals(void)
 
 int run_experiment(const struct run_options *options)
 {
-    struct run r = { .options = options };
+    struct run r = { .options = options, .seconds_to_accuracy = NAN };
     ps_status  st = failed(&r, load(&r));
     ps_status  written = PS_OK;
 

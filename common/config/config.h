@@ -77,6 +77,7 @@ struct ps_experiment {
     uint32_t epochs, batch; /* [1], [64] per worker */
     uint64_t limit;         /* samples of the training set; 0 = all */
     bool     prefetch;
+    double   stop_accuracy; /* end the run when a test reaches it, 0 .. 1; 0: do not */
 
     char *data_format; /* [idx] */
     char *train_features, *train_labels, *test_features, *test_labels;

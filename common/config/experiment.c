@@ -121,6 +121,11 @@ static const cyaml_schema_field_t train_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t stop_fields[] = {
+    REAL("accuracy", stop_accuracy),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t data_fields[] = {
     TEXT("format", data_format, LONG_TEXT_BYTES),
     TEXT("train_features", train_features, LONG_TEXT_BYTES),
@@ -139,6 +144,7 @@ static const cyaml_schema_field_t fields[] = {
     MAPPING("job", job_fields),
     MAPPING("optimiser", optimiser_fields),
     MAPPING("train", train_fields),
+    MAPPING("stop", stop_fields),
     MAPPING("data", data_fields),
     CYAML_FIELD_IGNORE("model", OPTIONAL),
     CYAML_FIELD_END,
@@ -171,6 +177,7 @@ static const struct ps_range ranges[] = {
     { .path = "train.epochs", .min = 1, .max = 1000000 },
     { .path = "train.batch", .min = 1, .max = 1048576 },
     { .path = "train.limit", .max = INFINITY },
+    { .path = "stop.accuracy", .max = 1 },
 };
 
 static const struct ps_schema schema = {

@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 100
+plan 107
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -132,7 +132,7 @@ missing=
 for key in schema_version name strategy workers servers shards epochs wall_seconds \
     samples_per_second final_loss test_accuracy bytes_pushed bytes_pulled bytes_pushed_raw \
     bytes_pulled_raw pushes late_dropped staleness restarts model_hash failure samples \
-    test_accuracy_by_epoch mean max; do
+    test_accuracy_by_epoch stopped_by seconds_to_accuracy mean max; do
     grep -q "\"$key\":" first/summary.json || missing="$missing $key"
 done
 is "it has every key of the manual" "$missing" ""
@@ -236,6 +236,18 @@ is "stragglers learn the same" "$(hash_of straggled tiny -s workers.slow.factor=
     -s workers.hiccups.rate=0.1 -s workers.hiccups.factor=3)" "$hash"
 refused "a malformed variable is named" 69 'exit code 78: .*PSW_SLOW: "fast"' tiny -o malformed \
     -s "workers.command=env PSW_SLOW=fast $top_builddir/lenet"
+
+# ---- until it is accurate enough ---------------------------------------------------------
+
+ends "it stops at the accuracy" 0 '^reached 0.34 *after [0-9.]* s$' "$psexp" run tiny -o stopped \
+    -s train.epochs=1000000 -s stop.accuracy=0.34
+is "and says that it did" "$(json_value stopped_by stopped/summary.json)" accuracy
+ok "and after how long" awk -v to="$(json_value seconds_to_accuracy stopped/summary.json)" \
+    -v wall="$(json_value wall_seconds stopped/summary.json)" 'BEGIN { exit !(to > 0 && to <= wall) }'
+ok "the model is there" test "$(json_value model_hash stopped/summary.json)" != null
+is "no failure" "$(json_value failure stopped/summary.json)" null
+is "a run that ends by itself was not stopped" "$(json_value stopped_by first/summary.json)" null
+is "nor had it anything to reach" "$(json_value seconds_to_accuracy first/summary.json)" null
 
 # ---- and ends ----------------------------------------------------------------------------
 

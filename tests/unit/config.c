@@ -66,7 +66,8 @@ static void ck_sentence(const char *says)
 /* ---- bad files ------------------------------------------------------------------ */
 
 #define TOP_KEYS                                                                       \
-    "name, description, seed, servers, workers, job, optimiser, train, data, model"
+    "name, description, seed, servers, workers, job, optimiser, train, stop, data, "   \
+    "model"
 
 static const struct {
     const char *text, *set, *says;
@@ -207,6 +208,8 @@ static const struct {
     { "optimiser: {name: SGD}\n", NULL,
       ":1: optimiser.name: SGD is unknown, expected one of sgd, momentum, nesterov, "
       "adagrad, rmsprop, adam, adamw, ftrl, assign, add" },
+    { "stop: {accuracy: 80}\n", NULL,
+      ":1: stop.accuracy: 80 is out of range, expected 0 to 1" },
     { "data:\n  format: csv\n", NULL, ":2: data.format: csv is unknown, expected idx" },
     { "name: a b\n", NULL,
       ":1: name: byte 2 of the name is 0x20, expected 1 to 127 printable ASCII "
@@ -423,6 +426,7 @@ START_TEST(an_experiment_that_says_little_gets_defaults)
     ck_assert_uint_eq(e->batch, 64);
     ck_assert_uint_eq(e->limit, 0);
     ck_assert(e->prefetch);
+    ck_assert_double_eq(e->stop_accuracy, 0);
     ck_assert_str_eq(e->data_format, "idx");
     ck_assert_ptr_null(e->train_features);
     ck_assert_uint_eq(e->n_model, 0);
@@ -453,6 +457,7 @@ START_TEST(every_key_reaches_its_place)
                       "  schedule: {type: cosine, factor: 0.5, floor: 0.25, every: 9,\n"
                       "             warmup: 8, unit: epoch}}\n"
                       "train: {epochs: 4, batch: 16, limit: 100, prefetch: false}\n"
+                      "stop: {accuracy: 0.75}\n"
                       "data: {format: idx, train_features: a, train_labels: b,\n"
                       "       test_features: c, test_labels: d}\n"
                       "model: {filters: [16, 16], dropout: 0.5, kind: 'x y'}\n",
@@ -495,6 +500,7 @@ START_TEST(every_key_reaches_its_place)
     ck_assert_uint_eq(e->batch, 16);
     ck_assert_uint_eq(e->limit, 100);
     ck_assert(!e->prefetch);
+    ck_assert_double_eq(e->stop_accuracy, 0.75);
     ck_assert_str_eq(e->train_features, "a");
     ck_assert_str_eq(e->train_labels, "b");
     ck_assert_str_eq(e->test_features, "c");
