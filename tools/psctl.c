@@ -5,6 +5,7 @@
  * as a table for people or as JSON for programs.
  */
 #include "tools/ask.h"
+#include "tools/table.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -18,84 +19,6 @@ struct options {
     int         timeout_ms;
     bool        json;
 };
-
-/* ---- tables -------------------------------------------------------------------- */
-
-/* A column: its title, the key it shows, and how. */
-struct column {
-    const char *title;
-    const char *key;
-    char        as; /* s text, n number, b bytes, t seconds */
-};
-
-#define COLUMNS_MAX 12u
-#define CELL_BYTES 128u
-
-static void format_bytes(double bytes, char *cell)
-{
-    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
-    size_t                   u = 0;
-
-    for (; bytes >= 1024 && u + 1 < sizeof(units) / sizeof(units[0]); u++)
-        bytes /= 1024;
-    snprintf(cell, CELL_BYTES, u ? "%.1f %s" : "%.0f %s", bytes, units[u]);
-}
-
-static void format_cell(const json_t *row, const struct column *c, char *cell)
-{
-    const json_t *v = json_object_get(row, c->key);
-
-    if (!v || json_is_null(v))
-        snprintf(cell, CELL_BYTES, "-");
-    else if (json_is_string(v))
-        snprintf(cell, CELL_BYTES, "%s", json_string_value(v));
-    else if (c->as == 'b')
-        format_bytes(json_number_value(v), cell);
-    else if (c->as == 't')
-        snprintf(cell, CELL_BYTES, "%.0f s", json_number_value(v));
-    else
-        snprintf(cell, CELL_BYTES, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-}
-
-static void print_row(char cells[][CELL_BYTES], const struct column *columns, size_t n,
-                      const int *widths)
-{
-    for (size_t c = 0; c < n; c++)
-        if (columns[c].as == 's')
-            printf(c + 1 < n ? "%-*s  " : "%.*s", c + 1 < n ? widths[c] : 127,
-                   cells[c]);
-        else
-            printf(c + 1 < n ? "%*s  " : "%*s", widths[c], cells[c]);
-    putchar('\n');
-}
-
-/* Rows of a JSON array under right-sized columns. */
-static void print_table(const json_t *rows, const struct column *columns, size_t n)
-{
-    char          cells[COLUMNS_MAX][CELL_BYTES];
-    int           widths[COLUMNS_MAX];
-    size_t        i;
-    const json_t *row;
-
-    for (size_t c = 0; c < n; c++) {
-        widths[c] = (int)strlen(columns[c].title);
-        json_array_foreach(rows, i, row)
-        {
-            format_cell(row, &columns[c], cells[0]);
-            if ((int)strlen(cells[0]) > widths[c])
-                widths[c] = (int)strlen(cells[0]);
-        }
-    }
-    for (size_t c = 0; c < n; c++)
-        snprintf(cells[c], CELL_BYTES, "%s", columns[c].title);
-    print_row(cells, columns, n, widths);
-    json_array_foreach(rows, i, row)
-    {
-        for (size_t c = 0; c < n; c++)
-            format_cell(row, &columns[c], cells[c]);
-        print_row(cells, columns, n, widths);
-    }
-}
 
 /* ---- commands ------------------------------------------------------------------ */
 
@@ -141,9 +64,6 @@ static const struct column shard_columns[] = {
     { "BAD", "bad_messages", 'n' },
     { "ENDPOINT", "endpoint", 's' },
 };
-
-#define TABLE(rows, columns)                                                           \
-    print_table(rows, columns, sizeof(columns) / sizeof(*(columns)))
 
 /* The members of all jobs in one array, each with its job's name. */
 static json_t *all_workers(const json_t *status)

@@ -1,4 +1,5 @@
 /* psexp.c - experiments from files; see psexp(1). */
+#include "tools/compare.h"
 #include "tools/find.h"
 #include "tools/run.h"
 
@@ -13,16 +14,18 @@ static void usage(FILE *to)
     fputs(
         "usage: psexp run EXPERIMENT [OPTION]...\n"
         "       psexp list\n"
+        "       psexp compare [--json] DIR...\n"
         "\n"
         "  run    start what the experiment file names, and record what comes of it;\n"
         "         EXPERIMENT is a file, or the name of one that `list` shows\n"
         "  list   the experiments that are known by name\n"
+        "  compare  a table of runs from the folders that they left\n"
         "\n"
         "  -s, --set=KEY=VALUE  override a key of the file (train.epochs=1); "
         "repeatable\n"
         "  -o, --out=DIR        where to write  [results/NAME-DATE-TIME]\n"
         "  -q, --quiet          no progress\n"
-        "  -j, --json           the summary as JSON on standard output\n"
+        "  -j, --json           the summary, or the table, as JSON\n"
         "  -h, --help\n"
         "  -V, --version\n",
         to);
@@ -48,6 +51,13 @@ static int list(int n)
         return wrong("list: ", "takes no argument");
     find_list_experiments(stdout);
     return fflush(stdout) == 0 ? 0 : EX_IOERR;
+}
+
+static int compare(bool json, int n, char **folders)
+{
+    if (n == 0)
+        return wrong("compare: ", "no folder of a run");
+    return compare_runs(folders, (size_t)n, json);
 }
 
 int main(int argc, char **argv)
@@ -92,6 +102,8 @@ int main(int argc, char **argv)
         code = run(&o, argc - optind - 1, argv + optind + 1);
     else if (strcmp(argv[optind], "list") == 0)
         code = list(argc - optind - 1);
+    else if (strcmp(argv[optind], "compare") == 0)
+        code = compare(o.json, argc - optind - 1, argv + optind + 1);
     else
         code = wrong(argv[optind], ": no such command");
     free(sets);

@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 107
+plan 118
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -248,6 +248,28 @@ ok "the model is there" test "$(json_value model_hash stopped/summary.json)" != 
 is "no failure" "$(json_value failure stopped/summary.json)" null
 is "a run that ends by itself was not stopped" "$(json_value stopped_by first/summary.json)" null
 is "nor had it anything to reach" "$(json_value seconds_to_accuracy first/summary.json)" null
+
+# ---- side by side ------------------------------------------------------------------------
+
+ends "runs are compared" 0 "^tiny  *bsp  *2  *4  *0\.[0-9]*  *[0-9.]*  *[0-9]*  .* first\$" \
+    "$psexp" compare first asp stopped
+is "a line each under the titles" "$(cut -c 1-4 ends.out | tr '\n' ' ')" "RUN  tiny tiny tiny "
+ok "those that failed as well" grep -q '^tiny  *bsp .* fail1$' <<END
+$("$psexp" compare fail1)
+END
+"$psexp" compare --json first asp >compare.json
+ok "as JSON" is_json compare.json
+is "in the order of the folders" "$(grep -o '"folder": *"[a-z]*"' compare.json | tr -d ' ' | tr '\n' ' ')" \
+    '"folder":"first" "folder":"asp" '
+is "with what the summary says" "$(json_value final_loss compare.json)" \
+    "$(json_value final_loss first/summary.json)"
+ends "a folder without a run" 65 '^psexp: nothing-here/summary.json: .*No such file' "$psexp" compare first nothing-here
+is   "in one sentence" "$(wc -l <ends.out)" 1
+mkdir damaged && echo '{"name": ' >damaged/summary.json
+ends "a damaged summary" 65 '^psexp: damaged/summary.json:[12]: ' "$psexp" compare damaged
+echo '{"schema_version": 2}' >damaged/summary.json
+ends "a summary of another kind" 65 '^psexp: damaged/summary.json: no summary' "$psexp" compare damaged
+ends "nothing to compare" 64 '^psexp: compare: no folder' "$psexp" compare
 
 # ---- and ends ----------------------------------------------------------------------------
 
