@@ -6,6 +6,7 @@
  */
 #include "tools/ask.h"
 #include "tools/table.h"
+#include "tools/top.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ struct options {
     const char *token;
     int         timeout_ms;
     bool        json;
+    int         interval_ms; /* top: 0 until given */
+    uint32_t    count;       /* top: 0 until given */
 };
 
 /* ---- commands ------------------------------------------------------------------ */
@@ -157,6 +160,7 @@ static const struct command {
     void (*show)(const json_t *status);
     json_t *(*part)(const json_t *status);
 } commands[] = {
+    { "top", NULL, NULL }, /* the status again and again */
     { "status", show_status, part_status },
     { "jobs", show_jobs, part_jobs },
     { "workers", show_workers, part_workers },
@@ -181,12 +185,15 @@ static void usage(FILE *to)
           "  jobs      its jobs\n"
           "  workers   the workers of all jobs\n"
           "  shards    its shards, what they hold and what they refused\n"
+          "  top       jobs and workers as they go, with rates, until Ctrl-C\n"
           "\n"
           "  -c, --coordinator=ENDPOINT  where psd listens\n"
           "                              [$PSW_COORDINATOR or tcp://127.0.0.1:5570]\n"
           "      --token=TOKEN           of the cluster [$PSW_TOKEN]\n"
           "      --timeout=SECONDS       how long to wait for an answer [5]\n"
           "  -j, --json                  one JSON object instead of a table\n"
+          "      --interval=SECONDS      between two rounds of top [1]\n"
+          "      --count=N               end top after so many rounds\n"
           "  -h, --help\n"
           "  -V, --version\n",
           to);
@@ -198,30 +205,59 @@ static int wrong(const char *what, const char *why)
     return EX_USAGE;
 }
 
-static bool read_timeout(const char *text, int *ms)
+static bool read_seconds(const char *text, double least, int *ms)
 {
     char  *end;
     double seconds = strtod(text, &end);
 
-    if (end == text || *end || !(seconds > 0 && seconds <= 3600))
+    if (end == text || *end || !(seconds >= least && seconds <= 3600))
         return false;
     *ms = (int)(seconds * 1000);
     return true;
 }
 
-static int run(const struct command *command, const struct options *o)
+static bool read_count(const char *text, uint32_t *out)
 {
+    char         *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (*text < '0' || *text > '9' || *end || n == 0 || n > UINT32_MAX)
+        return false;
+    *out = (uint32_t)n;
+    return true;
+}
+
+/* For the status, *status; top shows it itself. */
+static ps_status ask(const struct command *command, const struct options *o,
+                     json_t **status)
+{
+    const struct top_options top = {
+        .timeout_ms = o->timeout_ms,
+        .interval_ms = o->interval_ms ? o->interval_ms : 1000,
+        .count = o->count,
+        .json = o->json,
+    };
     struct asker *asker = NULL;
-    json_t       *status = NULL;
     ps_status     st = asker_open(&asker, o->coordinator, o->token);
 
     if (!st)
-        st = asker_status(asker, o->timeout_ms, &status);
+        st = command->show ? asker_status(asker, o->timeout_ms, status)
+                           : top_run(asker, &top);
     asker_close(&asker);
+    return st;
+}
+
+static int run(const struct command *command, const struct options *o)
+{
+    json_t   *status = NULL;
+    ps_status st = ask(command, o, &status);
+
     if (st) {
         fprintf(stderr, "psctl: %s\n", ps_log_last_error());
         return ps_status_exit_code(st);
     }
+    if (!status)
+        return 0;
     if (o->json) {
         json_t *part = command->part(status);
 
@@ -248,6 +284,8 @@ int main(int argc, char **argv)
         { "coordinator", required_argument, NULL, 'c' },
         { "token", required_argument, NULL, 't' },
         { "timeout", required_argument, NULL, 'T' },
+        { "interval", required_argument, NULL, 'i' },
+        { "count", required_argument, NULL, 'n' },
         { "json", no_argument, NULL, 'j' },
         { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
@@ -266,9 +304,16 @@ int main(int argc, char **argv)
         case 'c': o.coordinator = optarg; break;
         case 't': o.token = optarg; break;
         case 'T':
-            if (!read_timeout(optarg, &o.timeout_ms))
-                return wrong(optarg,
-                             "not a timeout, expected seconds above 0 and up to 3600");
+            if (!read_seconds(optarg, 0.001, &o.timeout_ms))
+                return wrong(optarg, "not a timeout, expected seconds, 0.001 to 3600");
+            break;
+        case 'i':
+            if (!read_seconds(optarg, 0.1, &o.interval_ms))
+                return wrong(optarg, "not an interval, expected seconds, 0.1 to 3600");
+            break;
+        case 'n':
+            if (!read_count(optarg, &o.count))
+                return wrong(optarg, "not a number of rounds, expected 1 or more");
             break;
         case 'j': o.json = true; break;
         case 'h': usage(stdout); return 0;
@@ -276,11 +321,13 @@ int main(int argc, char **argv)
         default: fputs("psctl --help tells the usage\n", stderr); return EX_USAGE;
         }
     if (optind == argc)
-        return wrong("no command", "expected status, jobs, workers or shards");
+        return wrong("no command", "expected status, jobs, workers, shards or top");
     command = find_command(argv[optind]);
     if (!command)
         return wrong(argv[optind], "no such command");
     if (optind + 1 < argc)
         return wrong(argv[optind + 1], "too many arguments");
+    if (command->show && (o.interval_ms || o.count))
+        return wrong(command->name, "--interval and --count are for top");
     return run(command, &o);
 }

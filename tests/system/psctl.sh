@@ -5,18 +5,21 @@
 
 hello=$top_builddir/hello
 
-plan 40
+plan 53
 
 # ---- the command line ----------------------------------------------------------------
 
 ok   "help is printed"              "$psctl" --help
 ends "version is printed"        0 '^psctl [0-9]' "$psctl" --version
 ends "a command is needed"      64 'no command: expected status, jobs' "$psctl"
-ends "unknown command"          64 '^psctl: top: no such command' "$psctl" top
+ends "unknown command"          64 '^psctl: walk: no such command' "$psctl" walk
 ends "unknown option"           64 'psctl --help' "$psctl" --bogus status
 ends "one argument too many"    64 '^psctl: more: too many arguments' "$psctl" jobs more
 ends "timeout out of range"     64 '^psctl: 0: not a timeout' "$psctl" --timeout=0 jobs
 ends "timeout that is no number" 64 '^psctl: 5s: not a timeout' "$psctl" --timeout 5s jobs
+ends "interval out of range"    64 '^psctl: 0: not an interval' "$psctl" --interval=0 top
+ends "a count that is none"     64 '^psctl: -1: not a number of rounds' "$psctl" --count=-1 top
+ends "rounds of what has none"  64 '^psctl: jobs: --interval and --count' "$psctl" --count=2 jobs
 ends "address of another kind"  64 '^psctl: .*udp://x:1' "$psctl" -c udp://x:1 status
 
 # ---- nobody there --------------------------------------------------------------------
@@ -70,6 +73,26 @@ for part in status jobs workers shards; do
     ok   "$part is well-formed"    is_json ends.out
     cp ends.out $part.json
 done
+
+ends "top shows the job"         0 '^pair  *waiting  *bsp  *1 ' "$psctl" top --count=2 --interval=0.1
+is   "in every round"             "$(grep -c '^pair  *waiting' ends.out)" 2
+ok   "and its workers"            grep -q '^pair  *1  *expected ' ends.out
+ok   "first without rates"        awk '/^pair *waiting/ { exit $7 != "-" }' ends.out
+is   "then with them"             "$(awk '/^pair *waiting/ { rate = $7 } END { print rate }' ends.out)" 0
+ok   "without control characters" sh -c "! grep -q '$(printf '\033')' ends.out"
+"$psctl" top --json --count=3 --interval=0.1 >top.json
+is   "as JSON one line a round"   "$(wc -l <top.json)" 3
+tail -n 1 top.json >round.json
+ok   "each well-formed"           is_json round.json
+is   "with rates"                 "$(json_value bytes_pushed_per_second round.json)" 0.0
+"$psctl" top --interval=3600 >top.out 2>&1 &
+top=$!
+pids="$pids $top"
+wait_until grep -q '^pair' top.out
+kill -TERM $top
+wait_until is_zombie $top || kill -9 $top
+wait $top
+is   "it ends well when told to"  "$?" 0
 
 # Every key that psctl(1) names.
 missing=
