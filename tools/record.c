@@ -33,28 +33,33 @@ ps_status record_open(struct record *r, const char *folder, uint32_t n_ranks)
     return st;
 }
 
-static struct record_test *test_at(struct record *r, uint64_t clock)
+static uint64_t epoch_of(const struct record *r, uint64_t clock)
+{
+    return r->clocks_per_epoch ? clock / r->clocks_per_epoch : clock;
+}
+
+static struct record_test *test_at(struct record *r, uint64_t epoch)
 {
     struct record_test *grown;
 
     for (size_t i = 0; i < r->n_tests; i++)
-        if (r->tests[i].clock == clock)
+        if (r->tests[i].epoch == epoch)
             return &r->tests[i];
     grown = realloc(r->tests, (r->n_tests + 1) * sizeof(*grown));
     if (!grown)
         return NULL;
     r->tests = grown;
-    r->tests[r->n_tests] = (struct record_test){ .clock = clock };
+    r->tests[r->n_tests] = (struct record_test){ .epoch = epoch };
     return &r->tests[r->n_tests++];
 }
 
 /* Of the newest epoch: one worker's reports may all come before another's. */
-static void take_epoch_loss(struct record *r, uint64_t clock, double value)
+static void take_epoch_loss(struct record *r, uint64_t epoch, double value)
 {
-    if (clock < r->epoch_loss_clock)
+    if (epoch < r->epoch_loss_epoch)
         return;
-    if (clock > r->epoch_loss_clock) {
-        r->epoch_loss_clock = clock;
+    if (epoch > r->epoch_loss_epoch) {
+        r->epoch_loss_epoch = epoch;
         r->epoch_loss_sum = 0;
         r->n_epoch_losses = 0;
     }
@@ -74,7 +79,7 @@ static ps_status take_share(struct record *r, const struct ps_report_record *m)
         share->total = m->value;
     if (isnan(share->correct) || isnan(share->total))
         return PS_OK;
-    test = test_at(r, m->clock);
+    test = test_at(r, epoch_of(r, m->clock));
     if (!test)
         return ps_fail(PS_ERR_NO_MEMORY, "no memory for a test result");
     test->n_shares++;
@@ -93,7 +98,7 @@ static ps_status take_one(struct record *r, const struct ps_report_record *m)
     if (strcmp(m->name, "loss") == 0)
         r->loss = m->value;
     else if (strcmp(m->name, "epoch_loss") == 0)
-        take_epoch_loss(r, m->clock, m->value);
+        take_epoch_loss(r, epoch_of(r, m->clock), m->value);
     else if (strcmp(m->name, "epoch_seconds") == 0)
         r->train_seconds[m->rank] += m->value;
     return PS_OK;
@@ -121,6 +126,8 @@ ps_status record_take(struct record *r, const struct ps_header *h)
 {
     ps_status st = PS_OK;
 
+    if (h->job_spec)
+        r->clocks_per_epoch = h->job_spec->clocks_per_epoch;
     for (uint32_t i = 0; !st && i < h->n_reports; i++) {
         if (h->reports[i].number <= r->last_report)
             continue;

@@ -18,7 +18,7 @@
 
 /* The accuracy after one epoch: the shares that are whole. */
 struct record_test {
-    uint64_t clock;
+    uint64_t epoch;    /* see record_take */
     uint32_t n_shares; /* of so many workers */
     double   correct, total;
 };
@@ -33,12 +33,13 @@ struct record {
 
     uint64_t          last_report; /* number of the last one written */
     uint64_t          clock;
+    uint64_t          clocks_per_epoch; /* 0: not known */
     struct ps_traffic traffic;
 
     double               loss; /* the last reported; NAN before */
     uint32_t             n_epoch_losses;
     double               epoch_loss_sum; /* of the last epoch, over workers */
-    uint64_t             epoch_loss_clock;
+    uint64_t             epoch_loss_epoch;
     size_t               n_tests;
     struct record_test  *tests;
     uint32_t             n_ranks;
@@ -49,7 +50,10 @@ struct record {
 ps_status record_open(struct record *r, const char *folder,
                       uint32_t n_ranks) PS_CHECKED;
 
-/* Takes the reports of a WATCH_OK. */
+/*
+ * Takes the reports of a WATCH_OK.  What workers say of an epoch belongs together
+ * though their clocks may differ a little: the epoch is the clock in whole epochs.
+ */
 ps_status record_take(struct record *r, const struct ps_header *h) PS_CHECKED;
 
 /* NAN while there is none. */

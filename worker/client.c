@@ -128,6 +128,22 @@ ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
     return PS_OK;
 }
 
+bool psw_request_change(struct psw_client *c, struct psw_request *r,
+                        struct ps_header *h)
+{
+    struct ps_buf *head;
+
+    h->request = c->last_request + 1;
+    if (ps_wire_encode(h, &head))
+        return false;
+    ps_parcel_drop(&r->parcel);
+    r->parcel.head = head;
+    r->id = ++c->last_request;
+    r->kind = h->kind;
+    r->flags = h->flags;
+    return true;
+}
+
 void psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
 {
     psw_lane_send(&c->coordinator, now_ns, out, &c->traffic);
@@ -178,20 +194,25 @@ static void refuse(const struct psw_request *r, const struct psw_lane *lane,
 static bool withdraw(struct psw_client *c, struct psw_request *r)
 {
     struct ps_header h;
-    struct ps_buf   *head;
 
     if (r->parcel.n_frames == 0 ||
         ps_wire_decode(c->decoder, r->parcel.head->data, r->parcel.head->len, &h))
         return false;
     h.n_ranges = 0;
     h.flags &= ~(uint32_t)PS_FLAG_PULL;
-    if (ps_wire_encode(&h, &head))
+    if (!psw_request_change(c, r, &h))
         return false;
-    ps_parcel_drop(&r->parcel);
-    r->parcel.head = head;
-    r->flags = h.flags;
     r->ticket = NULL;
     return true;
+}
+
+/* Under backup an iteration does not wait for everyone: to come too late is ordinary,
+ * and as good as done. */
+static bool is_late(const struct psw_client *c, const struct psw_request *r,
+                    ps_status status)
+{
+    return r->kind == PS_MSG_PUSH && status == PS_ERR_STALE &&
+           c->options.job.strategy == PS_BACKUP;
 }
 
 /* Every answer comes through here.  True: the request, changed, is to be sent again. */
@@ -203,7 +224,10 @@ static bool answered(struct psw_client *c, struct psw_lane *lane, struct psw_req
 
         if (r->kind == PS_MSG_REPORT)
             psw_session_answer(c, r, h);
-        if (r->kind != PS_MSG_PUSH || st != PS_ERR_REPEATED) {
+        if (is_late(c, r, st)) {
+            if (h->clock > c->clock)
+                c->clock = h->clock; /* it goes on from there */
+        } else if (r->kind != PS_MSG_PUSH || st != PS_ERR_REPEATED) {
             refuse(r, lane, st, h->text);
             return r->kind == PS_MSG_PUSH && withdraw(c, r);
         }

@@ -21,6 +21,9 @@
  * the earlier pushes: those would be answered only when the iteration is closed, fill
  * the window, and keep back the push that closes it.
  *
+ * Under backup a push that comes too late counts as done: the clock goes to where the
+ * shard is, and what was to be pulled with it is pulled from there.
+ *
  * A push that is refused (not finite, say) leaves no gap: an empty one with its number
  * takes its place, so that the iteration can end.
  *

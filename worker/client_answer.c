@@ -97,11 +97,11 @@ static void pulled(struct psw_client *c, const struct psw_shard *sh,
                     in->n_frames, expected);
 }
 
-/* The push was taken before and only its values are wanted. */
-static bool make_pull(struct psw_client *c, struct psw_request *r)
+/* The push was taken before, or came too late, and only values are wanted: those of
+ * its clock, or of the shard's. */
+static bool make_pull(struct psw_client *c, struct psw_request *r, uint64_t clock)
 {
     struct ps_header h;
-    struct ps_buf   *head;
 
     if (ps_wire_decode(c->decoder, r->parcel.head->data, r->parcel.head->len, &h))
         return false;
@@ -110,13 +110,9 @@ static bool make_pull(struct psw_client *c, struct psw_request *r)
     h.seq = 0;
     h.parts = 0;
     h.weight = 0;
-    if (ps_wire_encode(&h, &head))
-        return false;
-    ps_parcel_drop(&r->parcel);
-    r->parcel.head = head;
-    r->kind = h.kind;
-    r->flags = 0;
-    return true;
+    if (clock > h.clock)
+        h.clock = clock;
+    return psw_request_change(c, r, &h);
 }
 
 bool psw_answer_run(struct psw_client *c, struct psw_shard *sh, struct psw_request *r,
@@ -129,7 +125,7 @@ bool psw_answer_run(struct psw_client *c, struct psw_shard *sh, struct psw_reque
     if (!r->ticket)
         return false; /* nobody waits: its buffers may be gone */
     if (h->kind == PS_MSG_ERROR && pulls)
-        return make_pull(c, r);
+        return make_pull(c, r, h->clock);
     if (h->kind != PS_MSG_ERROR && h->kind != expected) {
         psw_ticket_about(r->ticket, about, sizeof(about));
         psw_ticket_fail(r->ticket, PS_ERR_BAD_MESSAGE,

@@ -114,7 +114,16 @@ ps_status psw_client_usable(const struct psw_client *c) PS_CHECKED;
 ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
                           struct ps_header *h, uint32_t n_pieces,
                           struct psw_request **out) PS_CHECKED;
-void      psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out);
+
+/*
+ * Makes another request of it, of the same exchange: what `h` says now, without payload
+ * and under a new number, so that answers to the old one that come again mean nothing.
+ * False: no memory, and it is as it was.
+ */
+bool psw_request_change(struct psw_client *c, struct psw_request *r,
+                        struct ps_header *h);
+
+void psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out);
 const char *psw_lane_name(const struct psw_lane *lane, char *text, size_t bytes);
 
 /* client_session.c: an answer of the coordinator; the request is still the caller's. */

@@ -184,14 +184,15 @@ static ps_status run(struct training *t)
     ps_batch       batch;
 
     t->epoch_ns = ps_now_ns();
-    for (; !st && !stop && clock < end; clock++) {
+    /* A backup worker that came too late goes on from a later clock than the next. */
+    for (; !st && !stop && clock < end; clock = ps_clock(t->worker)) {
         st = ps_data_batch(t->data, ps_seed(t->worker), ps_rank(t->worker),
                            ps_workers(t->worker), t->options.batch, clock, &batch);
         if (!st)
             st = iterate(t, &batch);
         if (!st && every && t->n_loss == every)
             st = report_loss(t);
-        if (!st && batch.iteration + 1 == t->iterations)
+        if (!st && ps_clock(t->worker) / t->iterations > batch.epoch)
             st = end_epoch(t, batch.epoch, &stop);
     }
     return st;

@@ -14,7 +14,12 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const char *const strategies[] = { [PS_BSP] = "bsp", [PS_ASP] = "asp" };
+static const char *const strategies[] = {
+    [PS_BSP] = "bsp", [PS_ASP] = "asp", [PS_SSP] = "ssp", [PS_BACKUP] = "backup"
+};
+static const char *const scales[] = { [PS_SCALE_NONE] = "none",
+                                      [PS_SCALE_WORKERS] = "workers",
+                                      [PS_SCALE_STALENESS] = "staleness" };
 static const char *const aggregates[] = { [PS_MEAN] = "mean", [PS_SUM] = "sum" };
 static const char *const losses[] = {
     [PS_LOSS_SHRINK] = "shrink", [PS_LOSS_WAIT] = "wait", [PS_LOSS_ABORT] = "abort"
@@ -48,6 +53,7 @@ struct choice {
 
 static const struct choice choices[] = {
     CHOICE("strategy", strategy, strategies),
+    CHOICE("scale", scale, scales),
     CHOICE("aggregate", aggregate, aggregates),
     CHOICE("on_loss", on_loss, losses),
     CHOICE("nonfinite", nonfinite, nonfinites),
@@ -134,6 +140,9 @@ struct ps_job_spec ps_job_spec_default(void)
     return (struct ps_job_spec){
         .workers = 1,
         .strategy = PS_BSP,
+        .spares = 1,
+        .slack = 3,
+        .scale = PS_SCALE_NONE,
         .aggregate = PS_MEAN,
         .on_loss = PS_LOSS_SHRINK,
         .nonfinite = PS_NONFINITE_REFUSE,
@@ -268,6 +277,14 @@ ps_status ps_job_spec_check(const struct ps_job_spec *spec)
                        spec->name, spec->workers, PS_WORKERS_MAX);
     if ((st = choices_check(spec)) || (st = reals_check(spec)))
         return st;
+    if (spec->strategy == PS_BACKUP && spec->spares >= spec->workers)
+        return ps_fail(
+            PS_ERR_CONFIG,
+            "job %s: spares is %u of %u workers, expected fewer than workers",
+            spec->name, spec->spares, spec->workers);
+    if (spec->slack > PS_SLACK_MAX)
+        return ps_fail(PS_ERR_CONFIG, "job %s: slack is %" PRIu64 ", expected 0 to %u",
+                       spec->name, spec->slack, PS_SLACK_MAX);
     if (schedule->every < 1)
         return ps_fail(PS_ERR_CONFIG,
                        "job %s: optimiser.schedule.every is 0, expected 1 or more",
@@ -355,6 +372,8 @@ ps_status ps_job_spec_same(const struct ps_job_spec *mine,
                        job, mine->name, jobs->name);
     if ((st = count_same(job, "workers", mine->workers, jobs->workers)) ||
         (st = words_same(mine, jobs)) ||
+        (st = count_same(job, "spares", mine->spares, jobs->spares)) ||
+        (st = count_same(job, "slack", mine->slack, jobs->slack)) ||
         (st = count_same(job, "seed", mine->seed, jobs->seed)) ||
         (st = count_same(job, "clocks_per_epoch", mine->clocks_per_epoch,
                          jobs->clocks_per_epoch)) ||

@@ -13,9 +13,20 @@
 #include <stdbool.h>
 
 enum ps_strategy {
-    PS_BSP = 1, /* bulk synchronous */
-    PS_ASP = 2, /* asynchronous */
+    PS_BSP = 1,    /* bulk synchronous */
+    PS_ASP = 2,    /* asynchronous */
+    PS_SSP = 3,    /* stale synchronous: nobody is more than `slack` ahead */
+    PS_BACKUP = 4, /* bulk synchronous without the last `spares` of each iteration */
 };
+
+/* What an update is multiplied by where pushes are applied one by one (asp, ssp). */
+enum ps_scale {
+    PS_SCALE_NONE = 1,
+    PS_SCALE_WORKERS = 2,   /* 1 / active workers */
+    PS_SCALE_STALENESS = 3, /* 1 / (updates since the pusher's pull + 1) */
+};
+
+#define PS_SLACK_MAX 1000000u
 
 enum ps_aggregate {
     PS_MEAN = 1, /* weighted by samples */
@@ -69,6 +80,9 @@ struct ps_job_spec {
     char     name[PS_NAME_BYTES];
     uint32_t workers;          /* ranks 0 .. workers-1 */
     uint32_t strategy;         /* enum ps_strategy */
+    uint32_t spares;           /* backup: workers that an iteration does not wait for */
+    uint64_t slack;            /* ssp: iterations, up to PS_SLACK_MAX */
+    uint32_t scale;            /* asp, ssp: enum ps_scale */
     uint32_t aggregate;        /* enum ps_aggregate */
     uint32_t on_loss;          /* enum ps_on_loss */
     uint32_t nonfinite;        /* enum ps_nonfinite */
@@ -90,7 +104,8 @@ struct ps_matrix_spec {
     double   weight_decay; /* NAN: the job's */
 };
 
-/* bsp, mean, shrink, refuse, sgd with lr 0.01, one worker; the name is empty. */
+/* bsp, mean, shrink, refuse, sgd with lr 0.01, one worker, 1 spare, slack 3, no scale;
+ * the name is empty. */
 struct ps_job_spec ps_job_spec_default(void);
 
 /*

@@ -14,7 +14,12 @@
 
 /* ---- the keys ------------------------------------------------------------------- */
 
-static const cyaml_strval_t strategies[] = { { "bsp", PS_BSP }, { "asp", PS_ASP } };
+static const cyaml_strval_t strategies[] = {
+    { "bsp", PS_BSP }, { "asp", PS_ASP }, { "ssp", PS_SSP }, { "backup", PS_BACKUP }
+};
+static const cyaml_strval_t scales[] = { { "none", PS_SCALE_NONE },
+                                         { "workers", PS_SCALE_WORKERS },
+                                         { "staleness", PS_SCALE_STALENESS } };
 static const cyaml_strval_t aggregates[] = { { "mean", PS_MEAN }, { "sum", PS_SUM } };
 static const cyaml_strval_t losses[] = {
     { "shrink", PS_LOSS_SHRINK },
@@ -81,6 +86,9 @@ static const cyaml_schema_field_t worker_fields[] = {
 
 static const cyaml_schema_field_t job_fields[] = {
     WORD("strategy", job.strategy, strategies),
+    WHOLE("slack", job.slack),
+    WHOLE("spares", job.spares),
+    WORD("scale", job.scale, scales),
     WORD("aggregate", job.aggregate, aggregates),
     WORD("on_loss", job.on_loss, losses),
     WORD("nonfinite", job.nonfinite, nonfinites),
@@ -156,6 +164,8 @@ static const struct ps_range ranges[] = {
     { .path = "servers.shards", .min = 1, .max = PS_SHARDS_MAX },
     { .path = "workers.count", .min = 1, .max = PS_WORKERS_MAX },
     { .path = "workers.timeout", .min = 0.1, .max = 86400 },
+    { .path = "job.slack", .max = PS_SLACK_MAX },
+    { .path = "job.spares", .max = PS_WORKERS_MAX - 1 },
     { .path = "workers.slow.rank", .max = PS_WORKERS_MAX - 1 },
     { .path = "workers.slow.factor", .min = 1, .max = 1000 },
     { .path = "workers.hiccups.rate", .max = 1 },

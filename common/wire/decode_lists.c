@@ -47,6 +47,9 @@ static ps_status take_job_spec(struct ps_arena *a, const Psd__Wire__Header *mess
     *spec = (struct ps_job_spec){
         .workers = m->workers,
         .strategy = m->strategy,
+        .spares = m->spares,
+        .slack = m->slack,
+        .scale = m->scale,
         .aggregate = m->aggregate,
         .on_loss = m->on_loss,
         .nonfinite = m->nonfinite,

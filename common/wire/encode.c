@@ -165,6 +165,9 @@ static ps_status put_job_spec(struct ps_arena *a, const struct ps_header *h,
     m->name = bytes_of(spec->name);
     m->workers = spec->workers;
     m->strategy = spec->strategy;
+    m->spares = spec->spares;
+    m->slack = spec->slack;
+    m->scale = spec->scale;
     m->aggregate = spec->aggregate;
     m->on_loss = spec->on_loss;
     m->nonfinite = spec->nonfinite;

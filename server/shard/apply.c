@@ -355,6 +355,11 @@ static void sum_held(struct gather *g, const struct psd_held *held, double coeff
     }
 }
 
+static bool is_synchronous(const struct ps_job_spec *job)
+{
+    return job->strategy == PS_BSP || job->strategy == PS_BACKUP;
+}
+
 static void step(const struct gather *g, uint64_t clock)
 {
     const struct ps_job_spec *job = &g->job->spec;
@@ -362,8 +367,8 @@ static void step(const struct gather *g, uint64_t clock)
     for (size_t i = 0; i < g->n; i++) {
         struct matrix_sum *s = &g->sums[i];
         uint32_t           kind = psd_optim_kind(job, &s->matrix->spec);
-        /* Under bsp the step number is the clock, the same on every shard. */
-        uint64_t number = job->strategy == PS_BSP ? clock : s->matrix->steps + 1;
+        /* Where iterations close the step number is the clock, the same everywhere. */
+        uint64_t         number = is_synchronous(job) ? clock : s->matrix->steps + 1;
         struct psd_hyper hyper = psd_optim_hyper(job, &s->matrix->spec, clock, number);
 
         s->matrix->steps++;
@@ -427,16 +432,17 @@ static size_t count_held(const struct psd_job *job)
     return n;
 }
 
+/* Also what came of the iteration from those that it did not wait for. */
 static void forget_held(struct psd_job *job)
 {
     for (uint32_t r = 0; r < job->spec.workers; r++) {
         struct psd_seat *seat = &job->seats[r];
 
-        if (!seat->finished_open)
-            continue;
         for (uint32_t i = 0; i < seat->n_held; i++)
             psd_held_free(&seat->held[i]);
         seat->n_held = 0;
+        if (!seat->finished_open)
+            seat->n_parts = seat->parts = 0; /* the rest of it will be too late */
         seat->finished_open = false;
     }
 }

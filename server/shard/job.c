@@ -23,7 +23,7 @@ ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
     job->spec = *h->job_spec;
     for (uint32_t r = 0; r < job->spec.workers; r++)
         job->seats[r].state = PS_MEMBER_EXPECTED;
-    st = psd_gate_new(&job->gate, job->spec.strategy, job->spec.workers);
+    st = psd_gate_new(&job->gate, &job->spec);
     if (!st)
         st = psd_store_new(&job->store, job->shard, job->spec.seed);
     if (st) {

@@ -168,7 +168,7 @@ ps_status psd_pull_run(struct psd_request *r)
         st = psd_request_keys(r);
     if (st)
         return st;
-    if (psd_gate_pull(r->job->gate, r->h.clock) == PSD_LATER)
+    if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
         return park(r);
     st = collect(r, &a);
     if (st) {

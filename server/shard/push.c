@@ -8,6 +8,7 @@
  */
 #include "server/shard/request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,10 +129,26 @@ static ps_status hold(struct psd_request *r)
     return st;
 }
 
+/* Updates that this worker has not seen. */
+static uint64_t staleness_of(const struct psd_request *r)
+{
+    return r->job->version - r->seat->pulled_version;
+}
+
+static double scale_of(const struct psd_request *r)
+{
+    switch ((enum ps_scale)r->job->spec.scale) {
+    case PS_SCALE_NONE: break;
+    case PS_SCALE_WORKERS: return 1.0 / psd_gate_n_active(r->job->gate);
+    case PS_SCALE_STALENESS: return 1.0 / ((double)staleness_of(r) + 1.0);
+    }
+    return 1.0;
+}
+
 static ps_status apply_now(struct psd_request *r)
 {
     struct psd_held         held;
-    struct psd_contribution only = { .held = &held, .coefficient = 1.0 };
+    struct psd_contribution only = { .held = &held, .coefficient = scale_of(r) };
     ps_status               st;
 
     if (r->skip || r->h.n_ranges == 0)
@@ -158,7 +175,7 @@ static void finish(struct psd_request *r, enum psd_verdict verdict)
         seat->finished_open = true;
         return;
     }
-    staleness = r->job->version - seat->pulled_version;
+    staleness = staleness_of(r);
     r->job->stats.staleness_sum += staleness;
     if (staleness > r->job->stats.staleness_max)
         r->job->stats.staleness_max = staleness;
@@ -186,6 +203,25 @@ static ps_status take(struct psd_request *r, enum psd_verdict verdict)
     return PS_OK;
 }
 
+/* Ordinary under backup, so no line: the answer tells from which clock to go on. */
+static ps_status say_stale(struct psd_request *r)
+{
+    char             why[PS_TEXT_BYTES];
+    struct ps_header h = { .kind = PS_MSG_ERROR,
+                           .request = r->h.request,
+                           .status = PS_ERR_STALE,
+                           .job = r->job->number,
+                           .seq = r->h.seq,
+                           .clock = psd_gate_clock(r->job->gate),
+                           .text = why };
+
+    snprintf(why, sizeof(why),
+             "job %s: the push of worker %u for iteration %ju came too late, the clock "
+             "is %ju",
+             r->job->spec.name, r->h.rank, (uintmax_t)r->h.clock, (uintmax_t)h.clock);
+    return ps_wire_send(r->out, &r->in->route, &h, NULL, 0);
+}
+
 static ps_status pass_gate(struct psd_request *r)
 {
     enum psd_verdict verdict = psd_gate_push(r->job->gate, r->h.rank, r->h.clock);
@@ -196,11 +232,8 @@ static ps_status pass_gate(struct psd_request *r)
     case PSD_LATER: return psd_job_park(r->job, &r->h, r->in, UINT64_MAX);
     case PSD_STALE:
         r->job->stats.late++;
-        return ps_fail(PS_ERR_STALE,
-                       "job %s: worker %u pushed for iteration %ju, which it has "
-                       "finished; its clock is %ju",
-                       r->job->spec.name, r->h.rank, (uintmax_t)r->h.clock,
-                       (uintmax_t)psd_gate_finished(r->job->gate, r->h.rank));
+        psd_window_mark(&r->seat->window, r->h.seq, PSD_WINDOW_STALE);
+        return say_stale(r);
     case PSD_NEVER: break;
     }
     return ps_fail(PS_ERR_RANK, "job %s: worker %u is not in the job",
@@ -212,6 +245,8 @@ static ps_status answer(struct psd_request *r)
 {
     uint64_t version = psd_window_version(&r->seat->window, r->h.seq);
 
+    if (version == PSD_WINDOW_STALE)
+        return say_stale(r);
     if (r->h.flags & PS_FLAG_PULL)
         return psd_pull_run(r);
     return psd_answer(r, PS_MSG_PUSH_OK, version ? version : r->job->version, NULL, 0);

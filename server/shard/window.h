@@ -32,6 +32,9 @@ enum psd_seen psd_window_look(const struct psd_window *w, uint64_t seq);
 /* `seq` is fresh. */
 void psd_window_mark(struct psd_window *w, uint64_t seq, uint64_t version);
 
+/* In the place of a version: the push came too late and was refused for good. */
+#define PSD_WINDOW_STALE UINT64_MAX
+
 /* The version that answered `seq`, which was seen; 0 when that is long ago. */
 uint64_t psd_window_version(const struct psd_window *w, uint64_t seq);
 

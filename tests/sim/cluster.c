@@ -30,7 +30,7 @@ struct flight {
 struct worker {
     struct psw_client *client;
     struct ps_ticket  *ticket;
-    unsigned           step; /* how many operations have been started */
+    unsigned           step; /* how many operations have been started before training */
     bool               done;
     ps_matrix         *matrices[TOY_MATRICES];
     void              *value[TOY_MATRICES], *grad[TOY_MATRICES];
@@ -198,12 +198,17 @@ static ps_status train_step(struct cluster *c, struct worker *w, uint32_t rank,
     return move(c, w, PSW_PUSH | PSW_FINISH | PSW_PULL);
 }
 
-/* hello, three matrices, pull, TOY_ITERATIONS steps, bye */
+/* hello, three matrices, pull, steps until the clock is TOY_ITERATIONS, bye.  A worker
+ * that came too late goes on from where the others are. */
 static ps_status start_next(struct cluster *c, struct worker *w, uint32_t rank)
 {
-    unsigned              step = w->step++;
+    unsigned              step = w->step;
+    uint64_t              clock = psw_client_clock(w->client);
     struct ps_matrix_spec spec;
 
+    if (step == TOY_MATRICES + 2 && clock < TOY_ITERATIONS)
+        return train_step(c, w, rank, clock + 1);
+    w->step++;
     if (step == 0)
         return psw_client_hello(w->client, c->now, &c->out, &w->ticket);
     if (step <= TOY_MATRICES) {
@@ -213,9 +218,7 @@ static ps_status start_next(struct cluster *c, struct worker *w, uint32_t rank)
     step -= TOY_MATRICES + 1;
     if (step == 0)
         return move(c, w, PSW_PULL);
-    if (step <= TOY_ITERATIONS)
-        return train_step(c, w, rank, step);
-    if (step == TOY_ITERATIONS + 1)
+    if (step == 1)
         return psw_client_bye(w->client, c->now, "", &c->out, &w->ticket);
     w->done = true;
     return PS_OK;

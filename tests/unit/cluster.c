@@ -71,12 +71,15 @@ START_TEST(another_seed_gives_another_model)
 }
 END_TEST
 
-START_TEST(asp_ends_too)
+static const uint32_t others[] = { PS_ASP, PS_SSP, PS_BACKUP };
+
+START_TEST(the_other_strategies_end_too)
 {
     struct cluster_options o = three_workers_on(3, (uint64_t)_i);
     char                   hash[65];
 
-    o.job.strategy = PS_ASP;
+    o.job.strategy = others[_i % 3];
+    o.job.slack = 1;
     o.repeat_percent = 10;
     o.lose_percent = 10;
     ck_assert_ok(cluster_train(&o, hash));
@@ -94,7 +97,7 @@ static Suite *cluster_suite(void)
     tcase_add_loop_test(t, any_order_of_delivery_gives_the_same_model, 1, 9);
     tcase_add_loop_test(t, messages_repeated_and_lost_give_the_same_model, 1, 17);
     tcase_add_test(t, another_seed_gives_another_model);
-    tcase_add_loop_test(t, asp_ends_too, 1, 5);
+    tcase_add_loop_test(t, the_other_strategies_end_too, 0, 24);
     suite_add_tcase(s, t);
     return s;
 }

@@ -154,7 +154,7 @@ static const struct {
     { "name:\n", NULL, ":1: name: found no value, expected text" },
     { "name: [a]\n", NULL, ":1: name: found a list, expected text" },
     { "job: {strategy: [bsp]}\n", NULL,
-      ":1: job.strategy: found a list, expected one of bsp, asp" },
+      ":1: job.strategy: found a list, expected one of bsp, asp, ssp, backup" },
 
     /* values */
     { "servers:\n  shards: 0\n", NULL,
@@ -202,9 +202,9 @@ static const struct {
       ":1: optimiser.schedule.every: 0 is out of range, expected 1 to "
       "18446744073709551615" },
     { "job:\n\n  strategy: bps\n", NULL,
-      ":3: job.strategy: bps is unknown, expected one of bsp, asp" },
+      ":3: job.strategy: bps is unknown, expected one of bsp, asp, ssp, backup" },
     { "job: {strategy: 1}\n", NULL,
-      ":1: job.strategy: 1 is unknown, expected one of bsp, asp" },
+      ":1: job.strategy: 1 is unknown, expected one of bsp, asp, ssp, backup" },
     { "optimiser: {name: SGD}\n", NULL,
       ":1: optimiser.name: SGD is unknown, expected one of sgd, momentum, nesterov, "
       "adagrad, rmsprop, adam, adamw, ftrl, assign, add" },
@@ -235,7 +235,7 @@ static const struct {
 
     /* --set */
     { "seed: 1\n", "job.strategy=bps",
-      "--set job.strategy=bps: bps is unknown, expected one of bsp, asp" },
+      "--set job.strategy=bps: bps is unknown, expected one of bsp, asp, ssp, backup" },
     { "seed: 1\n", "jobs.strategy=bsp",
       "--set jobs.strategy=bsp: jobs: unknown key, expected one of " TOP_KEYS },
     { "seed: 1\n", "jobs=bsp",
@@ -380,7 +380,7 @@ START_TEST(long_and_strange_values_are_shown_short)
     strcat(text, "\"}\n");
     ck_assert_status(load(text, NULL), PS_ERR_CONFIG);
     ck_assert_why(":1: job.strategy: ??xxxx");
-    ck_assert_why("xxx... is unknown, expected one of bsp, asp");
+    ck_assert_why("xxx... is unknown, expected one of bsp, asp, ssp, backup");
 
     snprintf(text, sizeof(text), "name: %0128d\n", 1);
     ck_assert_status(load(text, NULL), PS_ERR_CONFIG);
@@ -780,6 +780,8 @@ static const struct {
 } experiments[] = {
     { "lenet-bsp", "16,16", "128", PS_BSP, 0.01 },
     { "lenet-asp", "16,16", "128", PS_ASP, 0.005 },
+    { "lenet-ssp", "16,16", "128", PS_SSP, 0.005 },
+    { "lenet-backup", "16,16", "128", PS_BACKUP, 0.01 },
     { "lenet-full-bsp", "32,64", "512", PS_BSP, 0.01 },
     { "lenet5-bsp", "6,16", "120,84", PS_BSP, 0.01 },
 };
@@ -797,7 +799,7 @@ START_TEST(shipped_experiments_load)
         ck_assert_double_eq(e->job.optimiser.lr, experiments[i].lr);
         ck_assert_uint_eq(e->job.optimiser.kind, PS_NESTEROV);
         ck_assert(e->job.optimiser.schedule.epochs);
-        ck_assert_uint_eq(e->workers, 2);
+        ck_assert_uint_eq(e->workers, experiments[i].strategy == PS_BACKUP ? 3 : 2);
         ck_assert_uint_ge(e->n_model, 3);
         ck_assert_str_eq(e->model[0].value, experiments[i].filters);
         ck_assert_str_eq(e->model[1].value, experiments[i].hidden);

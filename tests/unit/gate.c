@@ -4,14 +4,35 @@
 
 static struct psd_gate *gate;
 
+static void open_gate(uint32_t strategy, uint32_t workers)
+{
+    struct ps_job_spec job = ps_job_spec_default();
+
+    job.strategy = strategy;
+    job.workers = workers;
+    job.slack = 2;
+    job.spares = 1;
+    ck_assert_ok(psd_gate_new(&gate, &job));
+}
+
 static void bsp_with_two_workers(void)
 {
-    ck_assert_ok(psd_gate_new(&gate, PS_BSP, 2));
+    open_gate(PS_BSP, 2);
 }
 
 static void asp_with_two_workers(void)
 {
-    ck_assert_ok(psd_gate_new(&gate, PS_ASP, 2));
+    open_gate(PS_ASP, 2);
+}
+
+static void ssp_with_two_workers_and_slack_2(void)
+{
+    open_gate(PS_SSP, 2);
+}
+
+static void backup_with_one_spare_of_three(void)
+{
+    open_gate(PS_BACKUP, 3);
 }
 
 static void free_gate(void)
@@ -28,19 +49,19 @@ static void close_iteration(void)
 
 START_TEST(first_pull_needs_no_wait)
 {
-    ck_assert_int_eq(psd_gate_pull(gate, 0), PSD_NOW);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 0), PSD_NOW);
 }
 END_TEST
 
 START_TEST(pull_waits_for_the_close_of_its_clock)
 {
     psd_gate_finish(gate, 0, 1);
-    ck_assert_int_eq(psd_gate_pull(gate, 1), PSD_LATER);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 1), PSD_LATER);
     ck_assert(!psd_gate_may_close(gate));
     psd_gate_finish(gate, 1, 1);
     close_iteration();
-    ck_assert_int_eq(psd_gate_pull(gate, 1), PSD_NOW);
-    ck_assert_int_eq(psd_gate_pull(gate, 2), PSD_LATER);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 1), PSD_NOW);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 2), PSD_LATER);
 }
 END_TEST
 
@@ -130,7 +151,7 @@ START_TEST(asp_lets_everyone_through)
 {
     psd_gate_finish(gate, 0, 1);
     psd_gate_finish(gate, 0, 2);
-    ck_assert_int_eq(psd_gate_pull(gate, 2), PSD_NOW);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 2), PSD_NOW);
     ck_assert_int_eq(psd_gate_push(gate, 0, 3), PSD_NOW);
     ck_assert_int_eq(psd_gate_push(gate, 1, 1), PSD_NOW);
     ck_assert(!psd_gate_may_close(gate));
@@ -142,16 +163,84 @@ END_TEST
 
 START_TEST(observers_read_the_newest_at_once)
 {
-    ck_assert_int_eq(psd_gate_pull(gate, PSD_GATE_NEWEST), PSD_NOW);
+    ck_assert_int_eq(psd_gate_pull(gate, UINT32_MAX, PSD_GATE_NEWEST), PSD_NOW);
+}
+END_TEST
+
+START_TEST(fast_worker_waits_past_the_slack)
+{
+    for (uint64_t t = 1; t <= 3; t++) {
+        ck_assert_int_eq(psd_gate_pull(gate, 0, t - 1), PSD_NOW);
+        ck_assert_int_eq(psd_gate_push(gate, 0, t), PSD_NOW);
+        psd_gate_finish(gate, 0, t);
+    }
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 2), PSD_NOW);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 3), PSD_LATER);
+    psd_gate_finish(gate, 1, 1);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 3), PSD_NOW);
+    ck_assert_uint_eq(psd_gate_clock(gate), 1);
+}
+END_TEST
+
+START_TEST(slow_worker_that_leaves_lets_the_fast_one_go)
+{
+    uint32_t missing;
+
+    for (uint64_t t = 1; t <= 5; t++)
+        psd_gate_finish(gate, 0, t);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 5), PSD_LATER);
+    ck_assert_uint_eq(psd_gate_missing(gate, &missing, 1), 1);
+    ck_assert_uint_eq(missing, 1);
+    psd_gate_leave(gate, 1);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 5), PSD_NOW);
+}
+END_TEST
+
+START_TEST(worker_sees_its_own_pushes)
+{
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 1), PSD_LATER); /* the push is on its way */
+    psd_gate_finish(gate, 0, 1);
+    ck_assert_int_eq(psd_gate_pull(gate, 0, 1), PSD_NOW);
+}
+END_TEST
+
+START_TEST(iteration_closes_without_the_spare)
+{
+    psd_gate_finish(gate, 2, 1);
+    ck_assert(!psd_gate_may_close(gate));
+    psd_gate_finish(gate, 0, 1);
+    close_iteration();
+    ck_assert_int_eq(psd_gate_push(gate, 1, 1), PSD_STALE);
+    ck_assert_int_eq(psd_gate_push(gate, 1, 2), PSD_HOLD); /* it goes on from there */
+    psd_gate_finish(gate, 1, 2);
+    psd_gate_finish(gate, 2, 2);
+    close_iteration();
+    ck_assert_uint_eq(psd_gate_clock(gate), 2);
+}
+END_TEST
+
+START_TEST(lost_worker_leaves_the_spare_to_the_others)
+{
+    psd_gate_leave(gate, 1);
+    psd_gate_finish(gate, 0, 1);
+    close_iteration(); /* one of two */
+    psd_gate_leave(gate, 2);
+    psd_gate_finish(gate, 0, 2);
+    close_iteration();
+    ck_assert(!psd_gate_may_close(gate));
 }
 END_TEST
 
 START_TEST(unknown_strategy_is_refused)
 {
-    struct psd_gate *none = NULL;
+    struct ps_job_spec job = ps_job_spec_default();
+    struct psd_gate   *none = NULL;
 
-    ck_assert_status(psd_gate_new(&none, 99, 1), PS_ERR_BAD_ARG);
-    ck_assert_status(psd_gate_new(&none, PS_BSP, 0), PS_ERR_BAD_ARG);
+    job.strategy = 99;
+    ck_assert_status(psd_gate_new(&none, &job), PS_ERR_BAD_ARG);
+    job = ps_job_spec_default();
+    job.workers = 0;
+    ck_assert_status(psd_gate_new(&none, &job), PS_ERR_BAD_ARG);
     ck_assert_ptr_null(none);
 }
 END_TEST
@@ -161,6 +250,8 @@ static Suite *gate_suite(void)
     Suite *s = suite_create("gate");
     TCase *bsp = tcase_create("bsp");
     TCase *asp = tcase_create("asp");
+    TCase *ssp = tcase_create("ssp");
+    TCase *backup = tcase_create("backup");
     TCase *life = tcase_create("life");
 
     tcase_add_checked_fixture(bsp, bsp_with_two_workers, free_gate);
@@ -181,6 +272,17 @@ static Suite *gate_suite(void)
     tcase_add_test(asp, asp_lets_everyone_through);
     tcase_add_test(asp, push_that_overtook_its_iteration_waits_for_it);
     suite_add_tcase(s, asp);
+
+    tcase_add_checked_fixture(ssp, ssp_with_two_workers_and_slack_2, free_gate);
+    tcase_add_test(ssp, fast_worker_waits_past_the_slack);
+    tcase_add_test(ssp, slow_worker_that_leaves_lets_the_fast_one_go);
+    tcase_add_test(ssp, worker_sees_its_own_pushes);
+    suite_add_tcase(s, ssp);
+
+    tcase_add_checked_fixture(backup, backup_with_one_spare_of_three, free_gate);
+    tcase_add_test(backup, iteration_closes_without_the_spare);
+    tcase_add_test(backup, lost_worker_leaves_the_spare_to_the_others);
+    suite_add_tcase(s, backup);
 
     tcase_add_test(life, unknown_strategy_is_refused);
     suite_add_tcase(s, life);

@@ -121,21 +121,27 @@ static void send_members(uint64_t epoch, const uint32_t *states)
     }
 }
 
-static void cluster_with(uint32_t n, uint32_t workers, uint32_t strategy,
-                         uint32_t optimiser, uint32_t nonfinite)
+static struct ps_job_spec spec_of(uint32_t workers, uint32_t strategy,
+                                  uint32_t optimiser)
+{
+    struct ps_job_spec spec = ps_job_spec_default();
+
+    strcpy(spec.name, "test");
+    spec.workers = workers;
+    spec.strategy = strategy;
+    spec.seed = 5;
+    spec.optimiser = ps_optimiser_spec_default(optimiser);
+    spec.optimiser.lr = 0.5;
+    return spec;
+}
+
+static void cluster_for(uint32_t n, struct ps_job_spec spec)
 {
     static const uint32_t active[8] = { 2, 2, 2, 2, 2, 2, 2, 2 };
 
+    job = spec;
     n_shards = n;
     memset(seq, 0, sizeof(seq));
-    job = ps_job_spec_default();
-    strcpy(job.name, "test");
-    job.workers = workers;
-    job.strategy = strategy;
-    job.seed = 5;
-    job.optimiser = ps_optimiser_spec_default(optimiser);
-    job.optimiser.lr = 0.5;
-    job.nonfinite = nonfinite;
     for (uint32_t s = 0; s < n; s++) {
         struct psd_shard_options o = { .control = CONTROL,
                                        .server_epoch = 1,
@@ -156,13 +162,13 @@ static void cluster_with(uint32_t n, uint32_t workers, uint32_t strategy,
 /* bsp and sgd, with members in these states. */
 static void cluster_of(uint32_t n, uint32_t workers, const uint32_t *states)
 {
-    cluster_with(n, workers, PS_BSP, PS_SGD, PS_NONFINITE_REFUSE);
+    cluster_for(n, spec_of(workers, PS_BSP, PS_SGD));
     send_members(2, states);
 }
 
 static void cluster(uint32_t n, uint32_t workers, uint32_t strategy, uint32_t optimiser)
 {
-    cluster_with(n, workers, strategy, optimiser, PS_NONFINITE_REFUSE);
+    cluster_for(n, spec_of(workers, strategy, optimiser));
 }
 
 static void end_cluster(void)
@@ -507,6 +513,128 @@ START_TEST(asp_applies_at_once)
 }
 END_TEST
 
+START_TEST(backup_divides_by_what_was_accepted)
+{
+    const float two[N] = { 2 }, four[N] = { 4 };
+    uint64_t    late;
+
+    cluster(2, 3, PS_BACKUP, PS_SGD);
+    dense_matrix();
+    push(2, 1, four);
+    ck_assert(!pull(2, 1, value));
+    push(0, 1, two);
+    ck_assert(pull(2, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f * 3);
+
+    late = push(1, 1, four);
+    expect_error(late, PS_ERR_STALE);
+    ck_assert_uint_eq(answer_to(late, NULL).clock, 1);
+    ck_assert(pull(1, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f * 3);
+
+    push(1, 2, two); /* it goes on from there */
+    push(0, 2, two);
+    ck_assert(pull(2, 2, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f * 5);
+}
+END_TEST
+
+START_TEST(late_push_that_comes_twice_is_late_twice)
+{
+    const float      one[N] = { 1 };
+    uint64_t         late, again;
+    struct ps_header h;
+
+    cluster(1, 2, PS_BACKUP, PS_SGD);
+    dense_matrix();
+    push(0, 1, one);
+    late = push(1, 1, one);
+    h = worker_header(PS_MSG_PUSH, 1, 1);
+    h.seq = seq[1][0];
+    h.flags = PS_FLAG_FINISH;
+    h.parts = 1;
+    again = h.request;
+    hand(0, 1, &h, NULL, 0, NULL, 0);
+    expect_error(late, PS_ERR_STALE);
+    expect_error(again, PS_ERR_STALE);
+}
+END_TEST
+
+/* The iteration closes between the two pushes of a worker for it. */
+START_TEST(half_of_a_late_iteration_is_dropped)
+{
+    struct ps_range  range = { .matrix = 1, 0, 16 };
+    const float      one[N] = { 1 };
+    struct ps_header h;
+
+    cluster(1, 2, PS_BACKUP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PUSH, 1, 1);
+    h.seq = ++seq[1][0];
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 1, &h, one, 16 * sizeof(float), NULL, 0);
+    push(0, 1, one);
+    expect_error(push(1, 1, one), PS_ERR_STALE);
+    push(1, 2, one);
+    ck_assert(pull(1, 2, value));
+    ck_assert_float_eq(value[0], start[0] - 1.0f);
+}
+END_TEST
+
+START_TEST(ssp_waits_for_the_slowest_and_sees_its_own)
+{
+    struct ps_job_spec spec = spec_of(2, PS_SSP, PS_SGD);
+    const float        one[N] = { 1 };
+
+    spec.slack = 1;
+    cluster_for(2, spec);
+    dense_matrix();
+    push(0, 1, one);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f);
+    push(0, 2, one);
+    forget_answers();
+    ck_assert(!pull(0, 2, value));
+    push(1, 1, one);
+    ck_assert_uint_eq(out.n, 2 + 2); /* two acknowledgements and the two that waited */
+    ck_assert(pull(0, 2, value));
+    ck_assert_float_eq(value[0], start[0] - 1.5f);
+}
+END_TEST
+
+START_TEST(scale_divides_by_workers)
+{
+    struct ps_job_spec spec = spec_of(4, PS_ASP, PS_SGD);
+    const float        one[N] = { 1 };
+
+    spec.scale = PS_SCALE_WORKERS;
+    cluster_for(1, spec);
+    dense_matrix();
+    push(3, 1, one);
+    ck_assert(pull(0, 0, value));
+    ck_assert_float_eq(value[0], start[0] - 0.125f);
+}
+END_TEST
+
+START_TEST(scale_divides_by_staleness)
+{
+    struct ps_job_spec spec = spec_of(2, PS_ASP, PS_SGD);
+    const float        one[N] = { 1 };
+
+    spec.scale = PS_SCALE_STALENESS;
+    cluster_for(1, spec);
+    dense_matrix();
+    push(0, 1, one); /* has seen everything */
+    push(1, 1, one); /* has not seen that one: half */
+    ck_assert(pull(1, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.75f);
+    push(1, 2, one); /* has seen both */
+    ck_assert(pull(1, 2, value));
+    ck_assert_float_eq(value[0], start[0] - 1.25f);
+}
+END_TEST
+
 /* What is wrong with a push, and the answer it gets. */
 enum fault {
     SHORT_PAYLOAD,
@@ -575,10 +703,12 @@ END_TEST
 
 START_TEST(nonfinite_push_can_be_skipped)
 {
-    const float nan_first[N] = { NAN, 1 };
-    const float one[N] = { 1, 1 };
+    const float        nan_first[N] = { NAN, 1 };
+    const float        one[N] = { 1, 1 };
+    struct ps_job_spec spec = spec_of(2, PS_BSP, PS_SGD);
 
-    cluster_with(1, 2, PS_BSP, PS_SGD, PS_NONFINITE_SKIP);
+    spec.nonfinite = PS_NONFINITE_SKIP;
+    cluster_for(1, spec);
     dense_matrix();
     push(0, 1, nan_first);
     push(1, 1, one);
@@ -913,6 +1043,12 @@ static Suite *shard_suite(void)
     tcase_add_test(t, push_pull_is_one_round_trip);
     tcase_add_test(t, repeated_push_is_acknowledged_and_not_applied);
     tcase_add_test(t, asp_applies_at_once);
+    tcase_add_test(t, backup_divides_by_what_was_accepted);
+    tcase_add_test(t, late_push_that_comes_twice_is_late_twice);
+    tcase_add_test(t, half_of_a_late_iteration_is_dropped);
+    tcase_add_test(t, ssp_waits_for_the_slowest_and_sees_its_own);
+    tcase_add_test(t, scale_divides_by_workers);
+    tcase_add_test(t, scale_divides_by_staleness);
     tcase_add_loop_test(t, refused_push_leaves_no_trace, 0, N_FAULTS);
     tcase_add_test(t, nonfinite_push_can_be_skipped);
     tcase_add_test(t, iteration_goes_on_without_the_one_that_left);

@@ -149,13 +149,19 @@ static void spoil_job(int field)
     case 24: s->every = 0; break;
     case 25: s->epochs = true; break;
     case 26: strcpy(job.name, "a b"); break;
+    case 27: job.scale = 4; break;
+    case 28: job.slack = 1000001; break;
+    case 29:
+        job.strategy = PS_BACKUP;
+        job.workers = job.spares = 2;
+        break;
     }
 }
 
 static const char *const job_sentences[] = {
     "job lenet: workers is 0, expected 1 to 4096",
     "job lenet: workers is 4097, expected 1 to 4096",
-    "job lenet: strategy is number 0, expected one of bsp, asp",
+    "job lenet: strategy is number 0, expected one of bsp, asp, ssp, backup",
     "job lenet: aggregate is number 3, expected one of mean, sum",
     "job lenet: on_loss is number 4, expected one of shrink, wait, abort",
     "job lenet: nonfinite is number 4294967295, expected one of refuse, skip",
@@ -182,6 +188,9 @@ static const char *const job_sentences[] = {
     "job lenet: optimiser.schedule.every is 0, expected 1 or more",
     "job lenet: optimiser.schedule counts epochs and clocks_per_epoch is unknown",
     "job: byte 2 of the name is 0x20",
+    "job lenet: scale is number 4, expected one of none, workers, staleness",
+    "job lenet: slack is 1000001, expected 0 to 1000000",
+    "job lenet: spares is 2 of 2 workers, expected fewer than workers",
 };
 
 START_TEST(a_job_out_of_range_gets_a_sentence)

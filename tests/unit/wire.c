@@ -179,6 +179,9 @@ static void assert_same_job(const struct ps_job_spec *a, const struct ps_job_spe
     ck_assert_str_eq(a->name, b->name);
     ck_assert_uint_eq(a->workers, b->workers);
     ck_assert_uint_eq(a->strategy, b->strategy);
+    ck_assert_uint_eq(a->spares, b->spares);
+    ck_assert_uint_eq(a->slack, b->slack);
+    ck_assert_uint_eq(a->scale, b->scale);
     ck_assert_uint_eq(a->aggregate, b->aggregate);
     ck_assert_uint_eq(a->on_loss, b->on_loss);
     ck_assert_uint_eq(a->nonfinite, b->nonfinite);
@@ -768,7 +771,7 @@ static void spoil_lr(void)
 }
 static void spoil_strategy(void)
 {
-    wrong_job.strategy = 3;
+    wrong_job.strategy = 99;
 }
 static void spoil_job_name(void)
 {
@@ -860,7 +863,8 @@ static const struct {
     { spoil_metric, "metric: byte 2 of the name is 0x09" },
     { spoil_no_metric, "metric: the name is empty" },
     { spoil_lr, "job lenet: optimiser.lr is nan" },
-    { spoil_strategy, "job lenet: strategy is number 3, expected one of bsp, asp" },
+    { spoil_strategy,
+      "job lenet: strategy is number 99, expected one of bsp, asp, ssp, backup" },
     { spoil_job_name, "job: byte 2 of the name is 0x2f" },
     { spoil_dtype, "matrix fc3.weight: dtype is number 4" },
     { spoil_rows, "matrix fc3.weight: 18446744073709551615 x 128 elements" },
