@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 118
+plan 122
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -201,6 +201,11 @@ ok "--json prints the summary"    is_json json.out
 is "train.limit limits"           "$(json_value samples json.out)" 320
 ok "asp runs"                     "$psexp" run tiny -q -s job.strategy=asp -s optimiser.lr=0.02 -o asp
 ok "and has a staleness"          test "$(grep -A 3 '"staleness"' asp/summary.json | json_value max /dev/stdin)" != 0
+ok "ssp runs"                     "$psexp" run tiny -q -s job.strategy=ssp -s job.slack=1 -s optimiser.lr=0.02 -o ssp
+ok "backup runs"                  "$psexp" run tiny -q -s job.strategy=backup -s workers.count=3 -o backup
+ok "and all of its workers are in the accuracy" \
+    test "$(json_value test_accuracy backup/summary.json)" != null
+refused "as many spares as workers" 78 'spares' tiny -s job.strategy=backup -s job.spares=2 -o spares
 
 cd known || exit 99
 ok "the default folder"           "$psexp" run tiny -q -s train.epochs=1 -s train.limit=64
