@@ -327,21 +327,63 @@ PS_API ps_status ps_model_hash(ps_worker *worker, char hex[65]) PS_CHECKED;
 /* ---- data ---------------------------------------------------------------------- */
 
 /*
- * A data set in memory.  IDX files (as of MNIST), plain or gzip; `limit` keeps the
- * first samples (0: all).  PS_ERR_DATA with file and reason: missing, truncated,
- * damaged, not the number of dimensions that was expected, counts that differ.
+ * A data set in memory, from plain or gzip files; `limit` keeps the first samples (0:
+ * all), and the rest is read all the same.  PS_ERR_DATA with file, line where there are
+ * lines, and reason: missing, truncated, damaged, not what was expected there.
+ *
+ * IDX files (as of MNIST): bytes, with labels in a file of their own.  The numbers of
+ * samples must agree.
  */
 PS_API ps_status ps_data_open_idx(ps_data **out, const char *features,
                                   const char *labels, uint64_t limit) PS_CHECKED;
-PS_API void      ps_data_close(ps_data **data);
 
-PS_API uint64_t       ps_data_n(const ps_data *data);
-PS_API uint64_t       ps_data_features(const ps_data *data); /* values per sample */
-PS_API uint32_t       ps_data_classes(const ps_data *data);  /* highest label + 1 */
-PS_API const uint8_t *ps_data_sample(const ps_data *data, uint64_t i);
-PS_API uint32_t       ps_data_label(const ps_data *data, uint64_t i);
+/*
+ * A LIBSVM file: sparse samples, one a line, "label index:value index:value ...", with
+ * indices from 1 that ascend, up to 2^63 - 1.  What follows a # is a comment.
+ */
+PS_API ps_status ps_data_open_libsvm(ps_data **out, const char *file,
+                                     uint64_t limit) PS_CHECKED;
 
-/* Mean and standard deviation of all values. */
+/*
+ * A CSV file: dense samples, one a line, numbers with commas between them, equally many
+ * in each line.  Quoted fields are refused.
+ *
+ *   label_column   where the label is, from 0; negative: from the right, -1 the last
+ *   header         1: the first line holds names and is skipped
+ */
+PS_API ps_status ps_data_open_csv(ps_data **out, const char *file, int label_column,
+                                  int header, uint64_t limit) PS_CHECKED;
+
+PS_API void ps_data_close(ps_data **data);
+
+PS_API uint64_t ps_data_n(const ps_data *data);
+PS_API uint64_t ps_data_features(const ps_data *data); /* of LIBSVM: highest index */
+
+/* The sample's values [features], as the file's format has them; NULL: another format,
+ * or no such sample. */
+PS_API const uint8_t *ps_data_sample(const ps_data *data, uint64_t i); /* IDX */
+PS_API const float   *ps_data_dense(const ps_data *data, uint64_t i);  /* CSV */
+
+/*
+ * The values of a LIBSVM sample: *n pairs, indices ascending from 0, which are the
+ * file's less one and fit ps_pull_rows.  They live as long as the data set.
+ *
+ * PS_ERR_BAD_ARG   another format, or no such sample
+ */
+PS_API ps_status ps_data_row(const ps_data *data, uint64_t i, const uint64_t **indices,
+                             const float **values, uint64_t *n) PS_CHECKED;
+
+/*
+ * What the sample is, as the file says it, and as a class.  Classes are the labels
+ * themselves when all are whole and not negative, and there are as many as the highest
+ * + 1; labels -1 and 1 are the classes 0 and 1.  Of other labels there are 0 classes,
+ * and each is 0.
+ */
+PS_API double   ps_data_target(const ps_data *data, uint64_t i);
+PS_API uint32_t ps_data_classes(const ps_data *data);
+PS_API uint32_t ps_data_label(const ps_data *data, uint64_t i);
+
+/* Mean and standard deviation of all values; of LIBSVM, of those in the file. */
 PS_API void ps_data_moments(const ps_data *data, double *mean, double *deviation);
 
 /*
