@@ -232,6 +232,20 @@ static struct ps_header worker_header(uint32_t kind, uint32_t rank, uint64_t clo
     return h;
 }
 
+/* The only push of a worker for iteration t to a shard. */
+static struct ps_header finishing_push(uint32_t rank, uint64_t t, uint64_t number,
+                                       const struct ps_range *range)
+{
+    struct ps_header h = worker_header(PS_MSG_PUSH, rank, t);
+
+    h.seq = number;
+    h.flags = PS_FLAG_FINISH;
+    h.parts = 1;
+    h.ranges = range;
+    h.n_ranges = 1;
+    return h;
+}
+
 /* Pushes elements [from, to) for iteration t, to whichever shards own them; finishes
  * on every shard.  Gives the request of shard 0. */
 static uint64_t push_part(uint32_t rank, uint64_t t, uint64_t from, uint64_t to,
@@ -479,12 +493,7 @@ START_TEST(repeated_push_is_acknowledged_and_not_applied)
 
     cluster(1, 1, PS_ASP, PS_SGD);
     dense_matrix();
-    h = worker_header(PS_MSG_PUSH, 0, 1);
-    h.seq = 1;
-    h.flags = PS_FLAG_FINISH;
-    h.parts = 1;
-    h.ranges = &range;
-    h.n_ranges = 1;
+    h = finishing_push(0, 1, 1, &range);
     hand(0, 0, &h, &one, sizeof(one), NULL, 0);
     version = answer_to(h.request, NULL).version;
     for (uint64_t t = 2; t < 5; t++) {
@@ -666,12 +675,7 @@ START_TEST(refused_push_leaves_no_trace)
 
     cluster(1, 1, PS_ASP, PS_SGD);
     dense_matrix();
-    h = worker_header(PS_MSG_PUSH, 0, 1);
-    h.seq = 1;
-    h.flags = PS_FLAG_FINISH;
-    h.parts = 1;
-    h.ranges = &range;
-    h.n_ranges = 1;
+    h = finishing_push(0, 1, 1, &range);
     switch ((enum fault)_i) {
     case SHORT_PAYLOAD: bytes -= 8; break;
     case EXTRA_FRAME: break;
@@ -882,12 +886,7 @@ START_TEST(counters_are_exact)
     add_matrix(&m, PS_OK);
     for (uint64_t t = 1; t <= 3; t++)
         for (uint32_t r = 0; r < 2; r++) {
-            h = worker_header(PS_MSG_PUSH, r, t);
-            h.seq = t;
-            h.flags = PS_FLAG_FINISH;
-            h.parts = 1;
-            h.ranges = &range;
-            h.n_ranges = 1;
+            h = finishing_push(r, t, t, &range);
             hand(0, r, &h, add, sizeof(add), NULL, 0);
         }
     h = worker_header(PS_MSG_PULL, 0, 3);
