@@ -256,6 +256,11 @@ void psd_coordinator_handle(struct psd_coordinator *c, uint64_t now_ns,
     ps_parcel_drop(in);
 }
 
+void psd_coordinator_dropped(struct psd_coordinator *c, uint64_t messages)
+{
+    c->dropped = messages;
+}
+
 /* ---- time -------------------------------------------------------------------- */
 
 static void tick_operations(struct psd_coordinator *c)

@@ -52,6 +52,9 @@ const char *psd_coordinator_shard_endpoint(const struct psd_coordinator *c,
 void psd_coordinator_handle(struct psd_coordinator *c, uint64_t now_ns,
                             struct ps_parcel *in, struct ps_outbox *out);
 
+/* What its driver has dropped so far before it came here, for the status. */
+void psd_coordinator_dropped(struct psd_coordinator *c, uint64_t messages);
+
 /* Time has passed: resend to silent shards, lose silent workers. */
 void psd_coordinator_tick(struct psd_coordinator *c, uint64_t now_ns,
                           struct ps_outbox *out);

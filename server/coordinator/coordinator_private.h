@@ -195,6 +195,7 @@ struct psd_coordinator {
     uint64_t ticked_ns;
     uint64_t n_secrets;    /* drawn so far: index of the random stream */
     uint64_t next_request; /* to shards */
+    uint64_t dropped;      /* by the driver */
     uint64_t bad_messages, denied;
 
     uint32_t            n_servers, n_shards;

@@ -239,8 +239,8 @@ static json_t *cluster_json(const struct psd_coordinator *c)
         "{s:i, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "schema_version",
         STATUS_SCHEMA_VERSION, "endpoint", text(c->endpoint), "uptime_seconds",
         number((c->now_ns - c->started_ns) / COORD_SECOND_NS), "server_epoch", epoch,
-        "bad_messages", number(c->bad_messages), "denied", number(c->denied), "servers",
-        servers, "shards", shards, "jobs", jobs);
+        "bad_messages", number(c->bad_messages + c->dropped), "denied",
+        number(c->denied), "servers", servers, "shards", shards, "jobs", jobs);
 }
 
 /* ---- the answer -------------------------------------------------------------- */

@@ -84,6 +84,7 @@ static ps_status receive_from_peers(struct driver *d)
         if ((st = ps_server_receive(d->server, &p)) == PS_OK)
             handle(d, &p);
     }
+    psd_coordinator_dropped(d->coordinator, ps_server_dropped(d->server));
     return st == PS_ERR_TIMEOUT || st == PS_ERR_NO_MEMORY ? PS_OK : st;
 }
 

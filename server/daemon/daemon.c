@@ -26,7 +26,7 @@ ps_status psd_daemon_start_shards(struct psd_daemon *d)
         .failed = d->stop,
         .endpoint = endpoint,
         .shard = { .control = d->control,
-                   .server_epoch = d->server_epoch,
+
                    .backend = &psd_backend_cpu },
     };
 

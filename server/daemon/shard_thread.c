@@ -72,6 +72,7 @@ static ps_status serve(struct psd_shard_thread *t)
             return st;
         if (polls[0].ready)
             st = serve_batch(t);
+        psd_shard_dropped(t->shard, ps_server_dropped(t->server));
         psd_shard_tick(t->shard, ps_now_ns(), &t->out);
         deliver(t);
         if (st == PS_ERR_TIMEOUT || st == PS_ERR_NO_MEMORY)

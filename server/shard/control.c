@@ -19,7 +19,6 @@ static ps_status say_ok(struct psd_request *r)
         .kind = PS_MSG_OK,
         .request = r->h.request,
         .job = r->h.job,
-        .server_epoch = r->shard->options.server_epoch,
         .text = "",
         .name = "",
         .token = "",
@@ -156,7 +155,6 @@ ps_status psd_control_stats(struct psd_request *r)
     struct ps_header        h = {
                .kind = PS_MSG_STATS_OK,
                .request = r->h.request,
-               .server_epoch = sh->options.server_epoch,
                .text = "",
                .name = "",
                .token = "",
@@ -164,7 +162,7 @@ ps_status psd_control_stats(struct psd_request *r)
     };
 
     stats[0].refused = sh->counters.denied;
-    stats[0].skipped = sh->counters.bad_messages;
+    stats[0].skipped = sh->counters.bad_messages + sh->counters.dropped;
     for (size_t i = 0; i < sh->n_jobs && n <= STATS_JOBS_MAX; i++)
         if (r->h.job == 0 || sh->jobs[i]->number == r->h.job)
             stats[n++] = psd_job_account(sh->jobs[i]);

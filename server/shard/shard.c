@@ -42,6 +42,11 @@ struct psd_job *psd_shard_job(const struct psd_shard *sh, uint32_t number)
     return NULL;
 }
 
+void psd_shard_dropped(struct psd_shard *sh, uint64_t messages)
+{
+    sh->counters.dropped = messages;
+}
+
 struct psd_shard_counters psd_shard_count(const struct psd_shard *sh)
 {
     return sh->counters;

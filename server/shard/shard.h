@@ -20,14 +20,14 @@
 struct psd_shard;
 
 struct psd_shard_options {
-    uint64_t control;      /* secret that the coordinator's messages must carry */
-    uint64_t server_epoch; /* of this psd; named in every answer to the coordinator */
+    uint64_t control; /* secret that the coordinator's messages must carry */
     const struct psd_backend *backend;
 };
 
 /* What a shard refused without being able to answer, and other odd things. */
 struct psd_shard_counters {
     uint64_t bad_messages; /* header or payload damaged */
+    uint64_t dropped;      /* by the driver: no messages at all */
     uint64_t denied;       /* wrong session, unknown job */
 };
 
@@ -54,6 +54,9 @@ uint64_t psd_shard_next_tick(const struct psd_shard *shard);
 /* The shard is ending: answers every parked request and tells every worker it has
  * heard from with PS_ERR_CLOSING and the sentence. */
 void psd_shard_close(struct psd_shard *shard, const char *why, struct ps_outbox *out);
+
+/* What its driver has dropped so far before it came here, for the shard's account. */
+void psd_shard_dropped(struct psd_shard *shard, uint64_t messages);
 
 struct psd_shard_counters psd_shard_count(const struct psd_shard *shard);
 

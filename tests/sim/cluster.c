@@ -257,9 +257,7 @@ static ps_status make_servers(struct cluster *c)
         .token = "",
         .endpoint = "nowhere",
     };
-    struct psd_shard_options so = { .control = CONTROL,
-                                    .server_epoch = EPOCH,
-                                    .backend = &psd_backend_cpu };
+    struct psd_shard_options so = { .control = CONTROL, .backend = &psd_backend_cpu };
     const char              *endpoints[PS_SHARDS_MAX];
     uint32_t                 first;
     ps_status                st = psd_coordinator_new(&c->coordinator, &o);

@@ -144,7 +144,6 @@ static void cluster_for(uint32_t n, struct ps_job_spec spec)
     memset(seq, 0, sizeof(seq));
     for (uint32_t s = 0; s < n; s++) {
         struct psd_shard_options o = { .control = CONTROL,
-                                       .server_epoch = 1,
                                        .backend = &psd_backend_cpu };
         struct ps_header         h = header(PS_MSG_JOB);
 
@@ -928,6 +927,22 @@ START_TEST(only_the_coordinator_gives_orders)
 }
 END_TEST
 
+START_TEST(account_counts_what_the_driver_dropped)
+{
+    struct ps_header ask = header(PS_MSG_STATS);
+    struct ps_header h;
+
+    cluster(1, 1, PS_BSP, PS_SGD);
+    psd_shard_dropped(shards[0], 3);
+    ask.session = CONTROL;
+    hand(0, 99, &ask, NULL, 0, NULL, 0);
+    h = answer_to(ask.request, NULL);
+    ck_assert_uint_eq(h.kind, PS_MSG_STATS_OK);
+    ck_assert_uint_eq(h.job_stats[0].job, 0);
+    ck_assert_uint_eq(h.job_stats[0].skipped, 3);
+}
+END_TEST
+
 START_TEST(orders_may_come_twice)
 {
     struct ps_header      h = header(PS_MSG_JOB);
@@ -1059,6 +1074,7 @@ static Suite *shard_suite(void)
     tcase_add_test(t, counters_are_exact);
     tcase_add_test(t, observer_reads_the_newest_without_waiting);
     tcase_add_test(t, only_the_coordinator_gives_orders);
+    tcase_add_test(t, account_counts_what_the_driver_dropped);
     tcase_add_test(t, orders_may_come_twice);
     tcase_add_test(t, impossible_matrix_is_refused);
     tcase_add_test(t, end_of_the_job_answers_those_who_wait);
