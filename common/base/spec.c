@@ -19,7 +19,15 @@ static const char *const strategies[] = {
 };
 static const char *const scales[] = { [PS_SCALE_NONE] = "none",
                                       [PS_SCALE_WORKERS] = "workers",
-                                      [PS_SCALE_STALENESS] = "staleness" };
+                                      [PS_SCALE_STALENESS] = "staleness",
+                                      [PS_SCALE_VERSIONS] = "versions",
+                                      [PS_SCALE_DELAY] = "delay-compensated" };
+static const char *const locals[] = {
+    [PS_LOCAL_NONE] = "none", [PS_LOCAL_SGD] = "sgd", [PS_LOCAL_SAME] = "same"
+};
+static const char *const averages[] = {
+    [PS_AVERAGE_GRADIENT] = "gradient", [PS_AVERAGE_MODEL] = "model"
+};
 static const char *const aggregates[] = { [PS_MEAN] = "mean", [PS_SUM] = "sum" };
 static const char *const losses[] = {
     [PS_LOSS_SHRINK] = "shrink", [PS_LOSS_WAIT] = "wait", [PS_LOSS_ABORT] = "abort"
@@ -54,6 +62,8 @@ struct choice {
 static const struct choice choices[] = {
     CHOICE("strategy", strategy, strategies),
     CHOICE("scale", scale, scales),
+    CHOICE("local", local, locals),
+    CHOICE("average", average, averages),
     CHOICE("aggregate", aggregate, aggregates),
     CHOICE("on_loss", on_loss, losses),
     CHOICE("nonfinite", nonfinite, nonfinites),
@@ -88,6 +98,7 @@ struct real {
     }
 
 static const struct real reals[] = {
+    REAL("lambda", lambda, NOT_NEGATIVE),
     REAL("optimiser.lr", optimiser.lr, ABOVE_ZERO),
     REAL("optimiser.momentum", optimiser.momentum, BELOW_ONE),
     REAL("optimiser.beta1", optimiser.beta1, BELOW_ONE),
@@ -143,6 +154,11 @@ struct ps_job_spec ps_job_spec_default(void)
         .spares = 1,
         .slack = 3,
         .scale = PS_SCALE_NONE,
+        .lambda = 0.04,
+        .nfetch = 1,
+        .npush = 1,
+        .local = PS_LOCAL_SGD,
+        .average = PS_AVERAGE_GRADIENT,
         .aggregate = PS_MEAN,
         .on_loss = PS_LOSS_SHRINK,
         .nonfinite = PS_NONFINITE_REFUSE,
@@ -265,6 +281,30 @@ static ps_status reals_check(const struct ps_job_spec *spec)
     return PS_OK;
 }
 
+static ps_status window_check(const char *job, const char *field, uint64_t batches)
+{
+    if (batches >= 1 && batches <= PS_WINDOW_MAX)
+        return PS_OK;
+    return ps_fail(PS_ERR_CONFIG, "job %s: %s is %" PRIu64 ", expected 1 to %u", job,
+                   field, batches, PS_WINDOW_MAX);
+}
+
+static ps_status windows_check(const struct ps_job_spec *spec)
+{
+    ps_status st = window_check(spec->name, "nfetch", spec->nfetch);
+
+    if (!st)
+        st = window_check(spec->name, "npush", spec->npush);
+    if (st)
+        return st;
+    if (spec->average == PS_AVERAGE_MODEL && spec->local == PS_LOCAL_NONE)
+        return ps_fail(PS_ERR_CONFIG,
+                       "job %s: average is model and local none, expected local sgd or "
+                       "same: without local steps there is nothing to average",
+                       spec->name);
+    return PS_OK;
+}
+
 ps_status ps_job_spec_check(const struct ps_job_spec *spec)
 {
     const struct ps_schedule_spec *schedule = &spec->optimiser.schedule;
@@ -285,6 +325,8 @@ ps_status ps_job_spec_check(const struct ps_job_spec *spec)
     if (spec->slack > PS_SLACK_MAX)
         return ps_fail(PS_ERR_CONFIG, "job %s: slack is %" PRIu64 ", expected 0 to %u",
                        spec->name, spec->slack, PS_SLACK_MAX);
+    if ((st = windows_check(spec)))
+        return st;
     if (schedule->every < 1)
         return ps_fail(PS_ERR_CONFIG,
                        "job %s: optimiser.schedule.every is 0, expected 1 or more",
@@ -374,6 +416,8 @@ ps_status ps_job_spec_same(const struct ps_job_spec *mine,
         (st = words_same(mine, jobs)) ||
         (st = count_same(job, "spares", mine->spares, jobs->spares)) ||
         (st = count_same(job, "slack", mine->slack, jobs->slack)) ||
+        (st = count_same(job, "nfetch", mine->nfetch, jobs->nfetch)) ||
+        (st = count_same(job, "npush", mine->npush, jobs->npush)) ||
         (st = count_same(job, "seed", mine->seed, jobs->seed)) ||
         (st = count_same(job, "clocks_per_epoch", mine->clocks_per_epoch,
                          jobs->clocks_per_epoch)) ||

@@ -24,7 +24,24 @@ enum ps_scale {
     PS_SCALE_NONE = 1,
     PS_SCALE_WORKERS = 2,   /* 1 / active workers */
     PS_SCALE_STALENESS = 3, /* 1 / (updates since the pusher's pull + 1) */
+    PS_SCALE_VERSIONS = 4,  /* the updates of one version share one unit of weight */
+    PS_SCALE_DELAY = 5,     /* g + lambda g^2 (w - w_pull) in place of g */
 };
+
+/* What a worker does with its own gradients between two pulls. */
+enum ps_local {
+    PS_LOCAL_NONE = 1, /* nothing */
+    PS_LOCAL_SGD = 2,  /* a plain step with the job's learning rate */
+    PS_LOCAL_SAME = 3, /* a step of the job's optimiser, whose state is the worker's */
+};
+
+/* What a window of iterations pushes. */
+enum ps_average {
+    PS_AVERAGE_GRADIENT = 1, /* the sum of its gradients */
+    PS_AVERAGE_MODEL = 2,    /* how far its local steps have led */
+};
+
+#define PS_WINDOW_MAX 1000000u /* of nfetch and npush */
 
 #define PS_SLACK_MAX 1000000u
 
@@ -83,6 +100,10 @@ struct ps_job_spec {
     uint32_t spares;           /* backup: workers that an iteration does not wait for */
     uint64_t slack;            /* ssp: iterations, up to PS_SLACK_MAX */
     uint32_t scale;            /* asp, ssp: enum ps_scale */
+    double   lambda;           /* of PS_SCALE_DELAY, >= 0 */
+    uint64_t nfetch, npush;    /* batches from pull to pull, from push to push */
+    uint32_t local;            /* enum ps_local */
+    uint32_t average;          /* enum ps_average */
     uint32_t aggregate;        /* enum ps_aggregate */
     uint32_t on_loss;          /* enum ps_on_loss */
     uint32_t nonfinite;        /* enum ps_nonfinite */
@@ -102,10 +123,12 @@ struct ps_matrix_spec {
     double   init_a, init_b;
     uint32_t optimiser;    /* ps_optimiser; PS_OPTIMISER_JOB: the job's */
     double   weight_decay; /* NAN: the job's */
+    uint64_t max_rows;     /* sparse: of all shards together; 0: any */
+    uint32_t evict;        /* ps_evict: what happens when they are there */
 };
 
-/* bsp, mean, shrink, refuse, sgd with lr 0.01, one worker, 1 spare, slack 3, no scale;
- * the name is empty. */
+/* bsp, mean, shrink, refuse, sgd with lr 0.01, one worker, 1 spare, slack 3, no scale,
+ * lambda 0.04, windows of 1 batch, local sgd, gradients; the name is empty. */
 struct ps_job_spec ps_job_spec_default(void);
 
 /*

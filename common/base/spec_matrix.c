@@ -14,6 +14,10 @@ static const char *const inits[] = { [PS_INIT_ZERO] = "zero",
                                      [PS_INIT_UNIFORM] = "uniform",
                                      [PS_INIT_NORMAL] = "normal" };
 
+static const char *const evictions[] = {
+    [PS_EVICT_NONE] = "none", [PS_EVICT_LRU] = "lru", [PS_EVICT_FREQUENCY] = "frequency"
+};
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 const char *ps_dtype_name(uint32_t dtype)
@@ -85,6 +89,26 @@ static ps_status init_check(const struct ps_matrix_spec *m)
     return PS_OK;
 }
 
+static ps_status limit_check(const struct ps_matrix_spec *m)
+{
+    if (m->evict >= COUNT(evictions))
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "matrix %s: evict is number %u, expected one of none, lru, "
+                       "frequency",
+                       m->name, m->evict);
+    if (m->max_rows > 0 && !m->sparse)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "matrix %s: a row limit of %" PRIu64
+                       " for a dense matrix, expected one of a sparse one",
+                       m->name, m->max_rows);
+    if (m->evict != PS_EVICT_NONE && m->max_rows == 0)
+        return ps_fail(
+            PS_ERR_BAD_ARG,
+            "matrix %s: evict %s without a row limit, expected max_rows from 1",
+            m->name, evictions[m->evict]);
+    return PS_OK;
+}
+
 ps_status ps_matrix_spec_check(const struct ps_matrix_spec *m)
 {
     ps_status st = ps_name_check("matrix", m->name);
@@ -95,7 +119,7 @@ ps_status ps_matrix_spec_check(const struct ps_matrix_spec *m)
         return ps_fail(PS_ERR_BAD_ARG,
                        "matrix %s: dtype is number %u, expected one of f32, f64, i64",
                        m->name, m->dtype);
-    if ((st = shape_check(m)) || (st = init_check(m)))
+    if ((st = shape_check(m)) || (st = init_check(m)) || (st = limit_check(m)))
         return st;
     if (m->optimiser != PS_OPTIMISER_JOB && !ps_optimiser_name(m->optimiser))
         return ps_fail(PS_ERR_BAD_ARG,
@@ -144,6 +168,11 @@ static const char *matrix_optimiser_name(uint32_t kind)
     return word ? word : "unknown";
 }
 
+static const char *evict_name(uint32_t evict)
+{
+    return evict < COUNT(evictions) ? evictions[evict] : "unknown";
+}
+
 static void print_decay(double decay, char *out, size_t room)
 {
     if (isnan(decay))
@@ -182,5 +211,13 @@ ps_status ps_matrix_spec_same(const struct ps_matrix_spec *a,
                        "matrix %s: weight_decay is %s here and %s in the job", b->name,
                        mine, jobs);
     }
+    if (a->max_rows != b->max_rows)
+        return ps_fail(PS_ERR_MISMATCH,
+                       "matrix %s: max_rows is %" PRIu64 " here and %" PRIu64
+                       " in the job",
+                       b->name, a->max_rows, b->max_rows);
+    if (a->evict != b->evict)
+        return ps_fail(PS_ERR_MISMATCH, "matrix %s: evict is %s here and %s in the job",
+                       b->name, evict_name(a->evict), evict_name(b->evict));
     return PS_OK;
 }

@@ -19,7 +19,14 @@ static const cyaml_strval_t strategies[] = {
 };
 static const cyaml_strval_t scales[] = { { "none", PS_SCALE_NONE },
                                          { "workers", PS_SCALE_WORKERS },
-                                         { "staleness", PS_SCALE_STALENESS } };
+                                         { "staleness", PS_SCALE_STALENESS },
+                                         { "versions", PS_SCALE_VERSIONS },
+                                         { "delay-compensated", PS_SCALE_DELAY } };
+static const cyaml_strval_t locals[] = { { "none", PS_LOCAL_NONE },
+                                         { "sgd", PS_LOCAL_SGD },
+                                         { "same", PS_LOCAL_SAME } };
+static const cyaml_strval_t averages[] = { { "gradient", PS_AVERAGE_GRADIENT },
+                                           { "model", PS_AVERAGE_MODEL } };
 static const cyaml_strval_t aggregates[] = { { "mean", PS_MEAN }, { "sum", PS_SUM } };
 static const cyaml_strval_t losses[] = {
     { "shrink", PS_LOSS_SHRINK },
@@ -89,6 +96,11 @@ static const cyaml_schema_field_t job_fields[] = {
     WHOLE("slack", job.slack),
     WHOLE("spares", job.spares),
     WORD("scale", job.scale, scales),
+    REAL("lambda", job.lambda),
+    WHOLE("nfetch", job.nfetch),
+    WHOLE("npush", job.npush),
+    WORD("local", job.local, locals),
+    WORD("average", job.average, averages),
     WORD("aggregate", job.aggregate, aggregates),
     WORD("on_loss", job.on_loss, losses),
     WORD("nonfinite", job.nonfinite, nonfinites),
@@ -165,6 +177,9 @@ static const struct ps_range ranges[] = {
     { .path = "workers.count", .min = 1, .max = PS_WORKERS_MAX },
     { .path = "workers.timeout", .min = 0.1, .max = 86400 },
     { .path = "job.slack", .max = PS_SLACK_MAX },
+    { .path = "job.lambda", .max = INFINITY },
+    { .path = "job.nfetch", .min = 1, .max = PS_WINDOW_MAX },
+    { .path = "job.npush", .min = 1, .max = PS_WINDOW_MAX },
     { .path = "job.spares", .max = PS_WORKERS_MAX - 1 },
     { .path = "workers.slow.rank", .max = PS_WORKERS_MAX - 1 },
     { .path = "workers.slow.factor", .min = 1, .max = 1000 },

@@ -145,6 +145,7 @@ static void take_plain(const Psd__Wire__Header *m, struct ps_header *h)
     h->weight = m->weight;
     h->after = m->after;
     h->wait_ms = m->wait_ms;
+    h->batches = m->batches;
     h->index = m->index;
     h->n_shards = m->n_shards;
     h->pid = m->pid;

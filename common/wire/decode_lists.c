@@ -50,6 +50,11 @@ static ps_status take_job_spec(struct ps_arena *a, const Psd__Wire__Header *mess
         .spares = m->spares,
         .slack = m->slack,
         .scale = m->scale,
+        .lambda = ps_double_of(m->lambda),
+        .nfetch = m->nfetch,
+        .npush = m->npush,
+        .local = m->local,
+        .average = m->average,
         .aggregate = m->aggregate,
         .on_loss = m->on_loss,
         .nonfinite = m->nonfinite,
@@ -81,6 +86,8 @@ static ps_status take_matrix(const struct ps_header *h, const Psd__Wire__MatrixS
         .init_b = ps_double_of(m->init_b),
         .optimiser = m->optimiser,
         .weight_decay = ps_double_of(m->weight_decay),
+        .max_rows = m->max_rows,
+        .evict = m->evict,
     };
     st = ps_decode_name(h, "matrix name", &m->name, out->name);
     if (st)
@@ -164,8 +171,8 @@ static ps_status take_members(struct ps_arena *a, const Psd__Wire__Header *m,
         if (one->state == PS_MEMBER_ACTIVE && one->session == 0 &&
             h->kind != PS_MSG_WATCH_OK)
             return ps_bad(h, "member %zu is active without a session", i);
-        members[i] =
-            (struct ps_member){ one->rank, one->incarnation, one->state, one->session };
+        members[i] = (struct ps_member){ one->rank, one->incarnation, one->state,
+                                         one->session, one->clock };
     }
     h->n_members = (uint32_t)n;
     h->members = members;
@@ -282,7 +289,9 @@ static ps_status take_job_stats(struct ps_arena *a, const Psd__Wire__Header *m,
                                           .late = one->late,
                                           .staleness_sum = one->staleness_sum,
                                           .staleness_max = one->staleness_max,
-                                          .waiting = one->waiting };
+                                          .waiting = one->waiting,
+                                          .batches = one->batches,
+                                          .evicted = one->evicted };
     }
     h->n_job_stats = (uint32_t)n;
     h->job_stats = stats;

@@ -54,6 +54,7 @@ static void put_plain(const struct ps_header *h, Psd__Wire__Header *m)
     m->clock = h->clock;
     m->version = h->version;
     m->parts = h->parts;
+    m->batches = h->batches;
     m->weight = h->weight;
     m->after = h->after;
     m->wait_ms = h->wait_ms;
@@ -168,6 +169,11 @@ static ps_status put_job_spec(struct ps_arena *a, const struct ps_header *h,
     m->spares = spec->spares;
     m->slack = spec->slack;
     m->scale = spec->scale;
+    m->lambda = bits_of(spec->lambda);
+    m->nfetch = spec->nfetch;
+    m->npush = spec->npush;
+    m->local = spec->local;
+    m->average = spec->average;
     m->aggregate = spec->aggregate;
     m->on_loss = spec->on_loss;
     m->nonfinite = spec->nonfinite;
@@ -208,6 +214,8 @@ static ps_status put_matrices(struct ps_arena *a, const struct ps_header *h,
         m->init_b = bits_of(spec->init_b);
         m->optimiser = spec->optimiser;
         m->weight_decay = bits_of(spec->weight_decay);
+        m->max_rows = spec->max_rows;
+        m->evict = spec->evict;
     }
     return PS_OK;
 }
@@ -246,6 +254,7 @@ static ps_status put_members(struct ps_arena *a, const struct ps_header *h,
         items[i].incarnation = h->members[i].incarnation;
         items[i].state = h->members[i].state;
         items[i].session = h->members[i].session;
+        items[i].clock = h->members[i].clock;
     }
     return PS_OK;
 }
@@ -337,6 +346,8 @@ static ps_status put_job_stats(struct ps_arena *a, const struct ps_header *h,
         m->staleness_sum = stats->staleness_sum;
         m->staleness_max = stats->staleness_max;
         m->waiting = stats->waiting;
+        m->batches = stats->batches;
+        m->evicted = stats->evicted;
     }
     return PS_OK;
 }

@@ -56,6 +56,8 @@ enum ps_kind {
     PS_MSG_PUSH_OK = 51,
     PS_MSG_PULL = 52,
     PS_MSG_PULL_OK = 53, /* also the answer to a push with PS_FLAG_PULL */
+    PS_MSG_ROWS = 54,    /* rows of a sparse matrix that exist, from `after` on */
+    PS_MSG_ROWS_OK = 55, /* frames: keys, values; `after` for the next, 0: the end */
 };
 
 enum ps_flags {
@@ -63,6 +65,7 @@ enum ps_flags {
     PS_FLAG_PULL = 2,     /* push: answer with the values of the same ranges */
     PS_FLAG_CREATE = 4,   /* matrix: create it when it does not exist */
     PS_FLAG_OBSERVER = 8, /* hello: reads only, has no rank */
+    PS_FLAG_REST = 16,    /* push, empty: no more until everyone has said so */
 };
 
 enum ps_member_state {
@@ -88,6 +91,8 @@ struct ps_member {
     uint32_t incarnation;
     uint32_t state;   /* enum ps_member_state */
     uint64_t session; /* what its messages to shards must carry */
+    uint64_t
+        clock; /* ACTIVE: it has finished so many iterations, or never pushes them */
 };
 
 /* One line of the run record: what a worker reported, and when. */
@@ -123,6 +128,8 @@ struct ps_job_stats {
     uint64_t pushes, pulls, repeated, refused, skipped, late;
     uint64_t staleness_sum, staleness_max; /* updates between a pull and its push */
     uint64_t waiting;                      /* requests parked at the gate */
+    uint64_t batches;                      /* behind the finished pushes */
+    uint64_t evicted;                      /* rows of sparse matrices */
 };
 
 /*
@@ -141,10 +148,12 @@ struct ps_header {
     uint32_t incarnation;
     uint64_t server_epoch, membership_epoch, map_epoch;
 
-    uint64_t seq;     /* of a push, per worker and shard, from 1 */
-    uint64_t clock;   /* push: the iteration it belongs to; pull: iterations done */
-    uint64_t version; /* updates that the answer includes */
-    uint32_t parts;   /* with FINISH: pushes of this iteration to this shard */
+    uint64_t seq;   /* of a push, per worker and shard, from 1 */
+    uint64_t clock; /* push: the iteration it belongs to; pull: iterations done */
+    uint64_t
+        version;    /* updates that the answer includes; push: of the pull behind it */
+    uint32_t parts; /* with FINISH: pushes of this iteration to this shard */
+    uint32_t batches; /* with FINISH: behind it; 0 counts as 1 */
     double   weight;  /* samples behind the gradient, >= 0 */
     uint64_t after;   /* WATCH, LIST: the last number already known */
     uint32_t wait_ms; /* PULL, PUSH with PULL: longest that the gate may keep it waiting

@@ -138,6 +138,8 @@ static uint64_t staleness_of(const struct psd_request *r)
 static double scale_of(const struct psd_request *r)
 {
     switch ((enum ps_scale)r->job->spec.scale) {
+    case PS_SCALE_VERSIONS:
+    case PS_SCALE_DELAY:
     case PS_SCALE_NONE: break;
     case PS_SCALE_WORKERS: return 1.0 / psd_gate_n_active(r->job->gate);
     case PS_SCALE_STALENESS: return 1.0 / ((double)staleness_of(r) + 1.0);

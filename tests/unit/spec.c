@@ -149,12 +149,21 @@ static void spoil_job(int field)
     case 24: s->every = 0; break;
     case 25: s->epochs = true; break;
     case 26: strcpy(job.name, "a b"); break;
-    case 27: job.scale = 4; break;
+    case 27: job.scale = 6; break;
     case 28: job.slack = 1000001; break;
     case 29:
         job.strategy = PS_BACKUP;
         job.workers = job.spares = 2;
         break;
+    case 30: job.nfetch = 0; break;
+    case 31: job.npush = 1000001; break;
+    case 32: job.local = 4; break;
+    case 33: job.average = 0; break;
+    case 34:
+        job.average = PS_AVERAGE_MODEL;
+        job.local = PS_LOCAL_NONE;
+        break;
+    case 35: job.lambda = -1; break;
     }
 }
 
@@ -188,9 +197,16 @@ static const char *const job_sentences[] = {
     "job lenet: optimiser.schedule.every is 0, expected 1 or more",
     "job lenet: optimiser.schedule counts epochs and clocks_per_epoch is unknown",
     "job: byte 2 of the name is 0x20",
-    "job lenet: scale is number 4, expected one of none, workers, staleness",
+    "job lenet: scale is number 6, expected one of none, workers, staleness, versions, "
+    "delay-compensated",
     "job lenet: slack is 1000001, expected 0 to 1000000",
     "job lenet: spares is 2 of 2 workers, expected fewer than workers",
+    "job lenet: nfetch is 0, expected 1 to 1000000",
+    "job lenet: npush is 1000001, expected 1 to 1000000",
+    "job lenet: local is number 4, expected one of none, sgd, same",
+    "job lenet: average is number 0, expected one of gradient, model",
+    "job lenet: average is model and local none, expected local sgd or same",
+    "job lenet: lambda is -1, expected 0 or a number above it",
 };
 
 START_TEST(a_job_out_of_range_gets_a_sentence)
@@ -238,6 +254,9 @@ static void spoil_matrix(int field)
     case 12: matrix.optimiser = 11; break;
     case 13: matrix.weight_decay = -1; break;
     case 14: matrix.weight_decay = INFINITY; break;
+    case 15: matrix.evict = 3; break;
+    case 16: matrix.max_rows = 5; break;
+    case 17: matrix.evict = PS_EVICT_LRU; break;
     }
 }
 
@@ -257,6 +276,9 @@ static const char *const matrix_sentences[] = {
     "matrix fc1: optimiser is number 11, expected 0 to 10",
     "matrix fc1: weight_decay is -1, expected 0 or a number above it",
     "matrix fc1: weight_decay is inf",
+    "matrix fc1: evict is number 3, expected one of none, lru, frequency",
+    "matrix fc1: a row limit of 5 for a dense matrix, expected one of a sparse one",
+    "matrix fc1: evict lru without a row limit, expected max_rows from 1",
 };
 
 START_TEST(a_matrix_out_of_range_gets_a_sentence)

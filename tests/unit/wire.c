@@ -44,17 +44,17 @@ static struct ps_range       ranges[3] = { { 1, 0, 400 },
                                            { 2, 70000, 1 },
                                            { 3, UINT64_MAX - 5, 5 } };
 static struct ps_slot_run    runs[2] = { { 0, 3 }, { 255, 4093 } };
-static struct ps_member      members[4] = { { 0, 1, PS_MEMBER_ACTIVE, UINT64_MAX },
-                                            { 4095, 0, PS_MEMBER_EXPECTED, 0 },
-                                            { 2, 7, PS_MEMBER_LOST, 3 },
-                                            { UINT32_MAX, 1, PS_MEMBER_ACTIVE, 9 } };
+static struct ps_member      members[4] = { { 0, 1, PS_MEMBER_ACTIVE, UINT64_MAX, 5 },
+                                            { 4095, 0, PS_MEMBER_EXPECTED, 0, 0 },
+                                            { 2, 7, PS_MEMBER_LOST, 3, 0 },
+                                            { UINT32_MAX, 1, PS_MEMBER_ACTIVE, 9, 0 } };
 static const char *endpoints[2] = { "tcp://127.0.0.1:5570", "ipc:///run/a b" };
 static struct ps_report_record records[2] = { { 1, 2, 3, 4, "train/loss", -0.0 },
                                               { UINT64_MAX, UINT64_MAX, UINT64_MAX,
                                                 UINT32_MAX, "a", 0x1p-1074 } };
 static struct ps_traffic       traffic = { 1, 2, 3, 4, 5, 6, 7, UINT64_MAX };
 static struct ps_job_stats     stats[2] = {
-        { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 }, { .job = UINT32_MAX }
+        { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17 }, { .job = UINT32_MAX }
 };
 
 static void some_specs(void)
@@ -64,6 +64,11 @@ static void some_specs(void)
     job.workers = 4096;
     job.seed = UINT64_MAX;
     job.clocks_per_epoch = 937;
+    job.nfetch = 4;
+    job.npush = 5;
+    job.local = PS_LOCAL_SAME;
+    job.average = PS_AVERAGE_MODEL;
+    job.lambda = 0.1;
     job.optimiser = ps_optimiser_spec_default(PS_ADAMW);
     job.optimiser.lr = 0.1;
     job.optimiser.momentum = -0.0;
@@ -85,7 +90,9 @@ static void some_specs(void)
                                            .sparse = true,
                                            .cols = 64,
                                            .optimiser = PS_ADD,
-                                           .weight_decay = 0.5 };
+                                           .weight_decay = 0.5,
+                                           .max_rows = 1000,
+                                           .evict = PS_EVICT_LRU };
 }
 
 static struct ps_header full(uint32_t kind)
@@ -110,6 +117,7 @@ static struct ps_header full(uint32_t kind)
         .clock = UINT64_MAX,
         .version = 1000,
         .parts = 8,
+        .batches = 4,
         .weight = 0.1,
         .after = 33,
         .wait_ms = 35,
@@ -182,6 +190,11 @@ static void assert_same_job(const struct ps_job_spec *a, const struct ps_job_spe
     ck_assert_uint_eq(a->spares, b->spares);
     ck_assert_uint_eq(a->slack, b->slack);
     ck_assert_uint_eq(a->scale, b->scale);
+    ck_assert_uint_eq(a->nfetch, b->nfetch);
+    ck_assert_uint_eq(a->npush, b->npush);
+    ck_assert_uint_eq(a->local, b->local);
+    ck_assert_uint_eq(a->average, b->average);
+    ck_assert_bits(a->lambda, b->lambda);
     ck_assert_uint_eq(a->aggregate, b->aggregate);
     ck_assert_uint_eq(a->on_loss, b->on_loss);
     ck_assert_uint_eq(a->nonfinite, b->nonfinite);
@@ -213,6 +226,8 @@ static void assert_same_matrix(const struct ps_matrix_spec *a,
     ck_assert_bits(a->init_b, b->init_b);
     ck_assert_uint_eq(a->optimiser, b->optimiser);
     ck_assert_bits(a->weight_decay, b->weight_decay);
+    ck_assert_uint_eq(a->max_rows, b->max_rows);
+    ck_assert_uint_eq(a->evict, b->evict);
 }
 
 static void assert_same_plain(const struct ps_header *a, const struct ps_header *b)
@@ -232,6 +247,7 @@ static void assert_same_plain(const struct ps_header *a, const struct ps_header 
     ck_assert_uint_eq(a->clock, b->clock);
     ck_assert_uint_eq(a->version, b->version);
     ck_assert_uint_eq(a->parts, b->parts);
+    ck_assert_uint_eq(a->batches, b->batches);
     ck_assert_double_eq(a->weight, b->weight);
     ck_assert_uint_eq(a->after, b->after);
     ck_assert_uint_eq(a->wait_ms, b->wait_ms);
@@ -264,6 +280,7 @@ static void assert_same_lists(const struct ps_header *a, const struct ps_header 
         ck_assert_uint_eq(a->members[i].incarnation, b->members[i].incarnation);
         ck_assert_uint_eq(a->members[i].state, b->members[i].state);
         ck_assert_uint_eq(a->members[i].session, b->members[i].session);
+        ck_assert_uint_eq(a->members[i].clock, b->members[i].clock);
     }
     ck_assert_uint_eq(a->n_endpoints, b->n_endpoints);
     for (uint32_t i = 0; i < a->n_endpoints; i++)
@@ -394,7 +411,7 @@ START_TEST(a_decoder_grows_once_for_a_large_message)
     uint64_t grown;
 
     for (uint32_t i = 0; i < 800; i++)
-        many[i] = (struct ps_member){ i, 1, PS_MEMBER_ACTIVE, UINT64_MAX - i };
+        many[i] = (struct ps_member){ i, 1, PS_MEMBER_ACTIVE, UINT64_MAX - i, 0 };
     encode(&sent);
     for (int round = 0; round < 3; round++) {
         ck_assert_ok(decode(&got));
@@ -840,7 +857,7 @@ static const struct {
 } spoils[] = {
     { spoil_kind, "kind 99 is none of this protocol" },
     { spoil_zero_kind, "kind 0 is none of this protocol" },
-    { spoil_flags, "message push: flags 0x8, expected none but 0x3" },
+    { spoil_flags, "message push: flags 0x8, expected none but 0x13" },
     { spoil_new_flag, "message push: flags 0x40000000" },
     { spoil_status, "message push: status 1, expected -255 to 0" },
     { spoil_far_status, "message push: status -256" },
@@ -993,7 +1010,7 @@ START_TEST(a_header_that_would_be_too_large_is_not_sent)
                             .members = many };
 
     for (uint32_t i = 0; i < PS_WORKERS_MAX; i++)
-        many[i] = (struct ps_member){ i, 1, PS_MEMBER_ACTIVE, UINT64_MAX };
+        many[i] = (struct ps_member){ i, 1, PS_MEMBER_ACTIVE, UINT64_MAX, 0 };
     ck_assert_status(ps_wire_encode(&h, &bytes), PS_ERR_LIMIT);
     ck_assert_why("message members: header of");
     ck_assert_why("expected at most 16384");

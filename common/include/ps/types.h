@@ -71,6 +71,13 @@ typedef enum ps_init {
     PS_INIT_NORMAL = 3,   /* mean a, standard deviation b */
 } ps_init;
 
+/* What a sparse matrix does when it has as many rows as it may have. */
+typedef enum ps_evict {
+    PS_EVICT_NONE = 0,      /* a new row is an error */
+    PS_EVICT_LRU = 1,       /* the row goes that was used longest ago */
+    PS_EVICT_FREQUENCY = 2, /* the row goes that was used least often */
+} ps_evict;
+
 /* How a gradient becomes a step; the formulas stand in server/optim/optim.h. */
 typedef enum ps_optimiser {
     PS_OPTIMISER_JOB = 0, /* of a matrix: what the job says */
