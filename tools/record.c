@@ -250,6 +250,7 @@ static json_t *summary_of(const struct summary *s)
     json_object_set_new(o, "bytes_pulled_raw",
                         json_integer((json_int_t)t->bytes_pulled_raw));
     json_object_set_new(o, "pushes", json_integer((json_int_t)t->pushes));
+    json_object_set_new(o, "batches", json_integer(counter(s->job, "batches")));
     json_object_set_new(o, "late_dropped", json_integer(counter(s->job, "late")));
     json_object_set_new(
         o, "staleness",

@@ -31,6 +31,7 @@ ps_status psw_client_new(struct psw_client              **out,
     c->options = *options;
     c->last_request = options->first_request;
     c->weight = 1.0;
+    c->batches = 1;
     c->coordinator.route.kind = PS_ROUTE_COORDINATOR;
     st = keep_strings(c);
     if (!st)
@@ -351,6 +352,11 @@ const struct ps_traffic *psw_client_traffic(const struct psw_client *c)
 void psw_client_weight(struct psw_client *c, double samples)
 {
     c->weight = samples;
+}
+
+void psw_client_batches(struct psw_client *c, uint32_t batches)
+{
+    c->batches = batches;
 }
 
 void psw_client_count_samples(struct psw_client *c, uint64_t samples)

@@ -157,6 +157,9 @@ ps_status psw_client_bye(struct psw_client *client, uint64_t now_ns, const char 
 void psw_client_notice(struct psw_client *client, ps_status status, const char *why);
 
 void psw_client_weight(struct psw_client *client, double samples);
+
+/* Batches behind the gradients of the iteration in progress; 1 again after each. */
+void psw_client_batches(struct psw_client *client, uint32_t batches);
 void psw_client_count_samples(struct psw_client *client, uint64_t samples);
 
 /* ---- what it knows ------------------------------------------------------------- */

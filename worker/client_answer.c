@@ -109,6 +109,7 @@ static bool make_pull(struct psw_client *c, struct psw_request *r, uint64_t cloc
     h.flags = 0;
     h.seq = 0;
     h.parts = 0;
+    h.batches = 0;
     h.weight = 0;
     if (clock > h.clock)
         h.clock = clock;

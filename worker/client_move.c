@@ -135,6 +135,7 @@ static ps_status stage_push(const struct mover *mv, struct psw_shard *sh,
         .clock = mv->client->clock + 1,
         .parts = flags & PS_FLAG_FINISH ? sh->parts + 1 : 0,
         .weight = mv->client->weight,
+        .batches = flags & PS_FLAG_FINISH ? mv->client->batches : 0,
         .wait_ms = flags & PS_FLAG_PULL ? mv->client->options.wait_ms : 0,
     };
     ps_status st = stage(mv, sh, &h, &sh->staged);
@@ -366,8 +367,10 @@ static void commit(const struct mover *mv)
         if (mv->moves & PSW_FINISH)
             sh->parts = 0;
     }
-    if (mv->moves & PSW_FINISH)
+    if (mv->moves & PSW_FINISH) {
         c->clock++;
+        c->batches = 1;
+    }
 }
 
 ps_status psw_client_move(struct psw_client *c, uint64_t now_ns, uint32_t moves,

@@ -81,6 +81,7 @@ struct psw_client {
 
     uint64_t          clock;
     double            weight;
+    uint32_t          batches; /* of the iteration in progress */
     uint64_t          last_request;
     struct ps_traffic traffic;
     struct ps_ticket *tickets;

@@ -117,6 +117,8 @@ static void add_stats(struct ps_job_stats *sum, const struct ps_job_stats *s)
     sum->refused += s->refused;
     sum->skipped += s->skipped;
     sum->late += s->late;
+    if (s->batches > sum->batches)
+        sum->batches = s->batches; /* every shard takes note of all of them */
     sum->waiting += s->waiting;
     sum->staleness_sum += s->staleness_sum;
     if (s->staleness_max > sum->staleness_max)
@@ -206,7 +208,7 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
             elements += ps_matrix_elements(&job->matrices[i]->spec);
     return json_pack(
         "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}",
         "job", text(job->spec.name), "number", number(job->number), "state",
         coord_job_word(job), "strategy", ps_strategy_name(job->spec.strategy),
         "workers", number(job->spec.workers), "active", number(active), "clock",
@@ -214,7 +216,8 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
         number(elements), "parameter_bytes", number(account.bytes), "state_bytes",
         number(account.state_bytes), "rows", number(account.rows), "repeated",
         number(account.repeated), "refused", number(account.refused), "skipped",
-        number(account.skipped), "late", number(account.late), "staleness_mean",
+        number(account.skipped), "late", number(account.late), "batches",
+        number(account.batches), "staleness_mean",
         account.version ? (double)account.staleness_sum / (double)account.version : 0.0,
         "staleness_max", number(account.staleness_max), "samples",
         number(traffic.samples), "bytes_pushed", number(traffic.bytes_pushed),

@@ -31,6 +31,15 @@ uint32_t psd_optim_kind(const struct ps_job_spec    *job,
                                                  : matrix->optimiser;
 }
 
+uint32_t psd_optim_applied(const struct ps_job_spec    *job,
+                           const struct ps_matrix_spec *matrix)
+{
+    uint32_t kind = psd_optim_kind(job, matrix);
+
+    return job->average == PS_AVERAGE_MODEL && !psd_optim_is_exact(kind) ? PS_ADD
+                                                                         : kind;
+}
+
 /* Does it divide by root + epsilon, where the root is 0 for a gradient of 0? */
 static bool divides_by_epsilon(uint32_t kind)
 {

@@ -31,7 +31,8 @@
 
 #define PSD_STATE_MAX 2u /* most state arrays that an optimiser keeps */
 
-/* State arrays per parameter of optimiser `kind`. */
+/* State arrays per parameter of optimiser `kind`; of a shard's matrices,
+ * psd_optim_applied. */
 uint32_t psd_optim_n_state(uint32_t kind);
 
 /*
@@ -50,6 +51,13 @@ ps_status psd_optim_check(const struct ps_job_spec    *job,
 /* The optimiser of a matrix: its own or the job's. */
 uint32_t psd_optim_kind(const struct ps_job_spec    *job,
                         const struct ps_matrix_spec *matrix);
+
+/*
+ * What a shard does with what is pushed into the matrix: its optimiser's step; under
+ * `average: model` what is pushed is a step already, and is added.
+ */
+uint32_t psd_optim_applied(const struct ps_job_spec    *job,
+                           const struct ps_matrix_spec *matrix);
 
 /* Learning rate of iteration t (0 for the first). */
 double psd_optim_lr(const struct ps_job_spec *job, uint64_t t);

@@ -366,7 +366,7 @@ static void step(const struct gather *g, uint64_t clock)
 
     for (size_t i = 0; i < g->n; i++) {
         struct matrix_sum *s = &g->sums[i];
-        uint32_t           kind = psd_optim_kind(job, &s->matrix->spec);
+        uint32_t           kind = psd_optim_applied(job, &s->matrix->spec);
         /* Where iterations close the step number is the clock, the same everywhere. */
         uint64_t         number = is_synchronous(job) ? clock : s->matrix->steps + 1;
         struct psd_hyper hyper = psd_optim_hyper(job, &s->matrix->spec, clock, number);

@@ -129,7 +129,7 @@ ps_status psd_control_matrix(struct psd_request *r)
     if (!st)
         st = psd_store_add(
             r->job->store, &r->h.matrices[0], place,
-            psd_optim_n_state(psd_optim_kind(&r->job->spec, &r->h.matrices[0])));
+            psd_optim_n_state(psd_optim_applied(&r->job->spec, &r->h.matrices[0])));
     free(place);
     return st ? st : say_ok(r);
 }

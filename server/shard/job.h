@@ -42,7 +42,8 @@ struct psd_seat {
     /* the iteration it is in */
     uint32_t         n_parts;        /* pushes of it that are here */
     uint32_t         parts;          /* pushes of it in all; 0: not known yet */
-    double           weight;         /* of the finishing push */
+    uint32_t         batches;        /* of the finishing push, at least 1 */
+    double           weight;         /* of the finishing push, per batch: see push.c */
     double           weight_closing; /* of the finished iteration that is held */
     bool             finished_open;  /* weight_closing counts at the next close */
     uint32_t         n_held, held_room;

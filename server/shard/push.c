@@ -171,6 +171,7 @@ static void finish(struct psd_request *r, enum psd_verdict verdict)
     if (seat->parts == 0 || seat->n_parts < seat->parts)
         return;
     seat->n_parts = seat->parts = 0;
+    r->job->stats.batches += seat->batches;
     psd_gate_finish(r->job->gate, r->h.rank, r->h.clock);
     if (verdict == PSD_HOLD) {
         seat->weight_closing = seat->weight;
@@ -184,6 +185,13 @@ static void finish(struct psd_request *r, enum psd_verdict verdict)
     r->job->version++;
 }
 
+/*
+ * A push of n batches holds the sum of their gradients, and its weight the samples of
+ * all of them.  What it weighs in the mean is weight / n, the samples behind one
+ * gradient: of a worker whose window was shorter fewer gradients are in the sum
+ * already, and to weigh it by all its samples would discount it for that a second time.
+ * So a window of n batches is, for the same parameters, the sum of n iterations of one.
+ */
 static ps_status take(struct psd_request *r, enum psd_verdict verdict)
 {
     struct psd_seat *seat = r->seat;
@@ -196,7 +204,8 @@ static ps_status take(struct psd_request *r, enum psd_verdict verdict)
     seat->n_parts++;
     if (r->h.flags & PS_FLAG_FINISH) {
         seat->parts = r->h.parts;
-        seat->weight = r->h.weight;
+        seat->batches = r->h.batches ? r->h.batches : 1;
+        seat->weight = r->h.weight / seat->batches;
     }
     finish(r, verdict);
     psd_window_mark(&seat->window, r->h.seq, r->job->version);

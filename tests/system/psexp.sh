@@ -131,7 +131,7 @@ ok "summary.json is well-formed" is_json first/summary.json
 missing=
 for key in schema_version name strategy workers servers shards epochs wall_seconds \
     samples_per_second final_loss test_accuracy bytes_pushed bytes_pulled bytes_pushed_raw \
-    bytes_pulled_raw pushes late_dropped staleness restarts model_hash failure samples \
+    bytes_pulled_raw pushes batches late_dropped staleness restarts model_hash failure samples \
     test_accuracy_by_epoch stopped_by seconds_to_accuracy mean max; do
     grep -q "\"$key\":" first/summary.json || missing="$missing $key"
 done

@@ -1054,6 +1054,21 @@ START_TEST(weight_travels_with_the_push)
 }
 END_TEST
 
+START_TEST(batches_travel_with_the_end_of_the_iteration_and_are_one_again)
+{
+    struct ps_ticket *t;
+
+    psw_client_batches(client, 4);
+    t = move(PSW_FINISH, NULL, 0);
+    ck_assert_uint_eq(only_sent().h.batches, 4);
+    psw_ticket_drop(&t);
+    ps_outbox_clear(&out);
+    t = move(PSW_FINISH, NULL, 0);
+    ck_assert_uint_eq(only_sent().h.batches, 1);
+    psw_ticket_drop(&t);
+}
+END_TEST
+
 static Suite *client_suite(void)
 {
     Suite *s = suite_create("client");
@@ -1114,6 +1129,7 @@ static Suite *client_suite(void)
     tcase_add_test(one, goodbye_carries_the_reason_and_the_account);
     tcase_add_test(one, observer_reads_the_newest_and_writes_nothing);
     tcase_add_test(one, weight_travels_with_the_push);
+    tcase_add_test(one, batches_travel_with_the_end_of_the_iteration_and_are_one_again);
     suite_add_tcase(s, one);
     return s;
 }

@@ -362,6 +362,99 @@ START_TEST(bsp_step_is_the_weighted_mean)
 }
 END_TEST
 
+/* An empty one, or one of all elements, that says how many batches are behind it. */
+static void push_batches(uint32_t rank, uint64_t t, const float *grad, double weight,
+                         uint32_t batches)
+{
+    struct ps_range  all = { .matrix = 1, .count = N };
+    struct ps_header h = finishing_push(rank, t, ++seq[rank][0], &all);
+
+    h.weight = weight;
+    h.batches = batches;
+    hand(0, rank, &h, grad, N * sizeof(float), NULL, 0);
+}
+
+/* Batches of 2 samples each: a sum of three gradients, and one of two in a window that
+ * was cut short.  What is missing in the second sum is not discounted again. */
+START_TEST(sums_of_batches_are_weighed_by_the_samples_of_one)
+{
+    const float three[N] = { 1 + 2 + 3 };
+    const float two[N] = { 4 + 5 };
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    push_batches(0, 1, three, 6, 3);
+    push_batches(1, 1, two, 4, 2);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[0], start[0] - 0.5f * (0.5f * 6 + 0.5f * 9));
+}
+END_TEST
+
+static struct ps_job_stats account(uint32_t shard)
+{
+    struct ps_header h = header(PS_MSG_STATS);
+
+    h.session = CONTROL;
+    h.job = 1;
+    hand(shard, 99, &h, NULL, 0, NULL, 0);
+    h = answer_to(h.request, NULL);
+    ck_assert_uint_eq(h.kind, PS_MSG_STATS_OK);
+    ck_assert_uint_eq(h.n_job_stats, 2);
+    return h.job_stats[1];
+}
+
+START_TEST(batches_of_finished_pushes_are_counted)
+{
+    gradient(0, 1, g[0]);
+    cluster(1, 2, PS_BACKUP, PS_SGD);
+    dense_matrix();
+    push_batches(0, 1, g[0], 6, 3);
+    ck_assert_uint_eq(account(0).batches, 3);
+    push_batches(1, 1, g[0], 4, 2); /* too late: one of two is enough */
+    ck_assert_uint_eq(account(0).late, 1);
+    ck_assert_uint_eq(account(0).batches, 3);
+    push_batches(0, 2, g[0], 1, 0); /* whoever says nothing means one */
+    ck_assert_uint_eq(account(0).batches, 4);
+}
+END_TEST
+
+static struct ps_job_spec averaging(uint32_t strategy)
+{
+    struct ps_job_spec spec = spec_of(2, strategy, PS_ADAM);
+
+    spec.average = PS_AVERAGE_MODEL;
+    return spec;
+}
+
+START_TEST(differences_of_models_are_averaged_and_added)
+{
+    const float one[N] = { 1 };
+    const float three[N] = { 3 };
+
+    cluster_for(1, averaging(PS_BSP));
+    dense_matrix();
+    push_part(0, 1, 0, N, one, 1);
+    push_part(1, 1, 0, N, three, 3);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[0], start[0] + (0.25f * 1 + 0.75f * 3));
+    ck_assert_uint_eq(account(0).state_bytes, 0); /* the optimiser is the workers' */
+}
+END_TEST
+
+START_TEST(differences_of_models_are_scaled_and_added_at_once)
+{
+    const float        three[N] = { 3 };
+    struct ps_job_spec spec = averaging(PS_ASP);
+
+    spec.scale = PS_SCALE_WORKERS;
+    cluster_for(1, spec);
+    dense_matrix();
+    push(0, 1, three);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq(value[0], start[0] + 0.5f * 3);
+}
+END_TEST
+
 /* Runs 3 iterations of 3 workers in this order of arrival; leaves the result in `to`.
  */
 static void bsp_run(uint32_t n, const uint32_t order[3], float *to)
@@ -1050,6 +1143,10 @@ static Suite *shard_suite(void)
     tcase_add_checked_fixture(t, make_decoder, free_all);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, bsp_step_is_the_weighted_mean);
+    tcase_add_test(t, sums_of_batches_are_weighed_by_the_samples_of_one);
+    tcase_add_test(t, batches_of_finished_pushes_are_counted);
+    tcase_add_test(t, differences_of_models_are_averaged_and_added);
+    tcase_add_test(t, differences_of_models_are_scaled_and_added_at_once);
     tcase_add_test(t, order_of_arrival_and_number_of_shards_change_no_bit);
     tcase_add_test(t, overlapping_parts_change_no_bit_either);
     tcase_add_test(t, pull_is_answered_when_its_iteration_closes);
