@@ -75,6 +75,9 @@ void ps_settings_train(const ps_settings *settings, ps_train_settings *out)
         .test_features = e->test_features,
         .test_labels = e->test_labels,
         .workers = e->job.workers,
+        .partition = (ps_partition)e->partition,
+        .label_column = e->label_column,
+        .header = e->header,
     };
 }
 

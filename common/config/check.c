@@ -78,6 +78,7 @@ static void describe_type(const struct checked *c, char out[EXPECTED_BYTES])
         snprintf(out, EXPECTED_BYTES, "one of %s", more);
         break;
     case CYAML_UINT:
+    case CYAML_INT:
         describe_range(c, more, sizeof(more));
         snprintf(out, EXPECTED_BYTES, "a whole number, %s", more);
         break;
@@ -129,7 +130,8 @@ static bool in_range(const struct checked *c, double value)
 /* Decimal, without a leading zero, which others would take for octal. */
 static ps_status check_whole(const struct checked *c)
 {
-    const char *digits = c->node->text + (c->node->text[0] == '-');
+    bool        minus = c->node->text[0] == '-';
+    const char *digits = c->node->text + minus;
     uintmax_t   value;
 
     if (!*digits || digits[strspn(digits, "0123456789")] ||
@@ -137,8 +139,8 @@ static ps_status check_whole(const struct checked *c)
         return wrong_type(c);
     errno = 0;
     value = strtoumax(digits, NULL, 10);
-    if (errno || value > UINT64_MAX || digits != c->node->text ||
-        !in_range(c, (double)value))
+    if (errno || value > UINT64_MAX || (minus && c->type->type == CYAML_UINT) ||
+        !in_range(c, minus ? -(double)value : (double)value))
         return out_of_range(c);
     return PS_OK;
 }
@@ -189,7 +191,8 @@ static ps_status check_scalar(const struct checked *c)
         (!*text && c->type->type != CYAML_STRING))
         return wrong_type(c);
     switch (c->type->type) {
-    case CYAML_UINT: return check_whole(c);
+    case CYAML_UINT:
+    case CYAML_INT: return check_whole(c);
     case CYAML_FLOAT: return check_number(c);
     case CYAML_ENUM: return check_word(c);
     case CYAML_BOOL:

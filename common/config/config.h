@@ -79,8 +79,11 @@ struct ps_experiment {
     bool     prefetch;
     double   stop_accuracy; /* end the run when a test reaches it, 0 .. 1; 0: do not */
 
-    char *data_format; /* [idx] */
-    char *train_features, *train_labels, *test_features, *test_labels;
+    char    *data_format; /* idx, libsvm, csv or text [idx] */
+    char    *train_features, *train_labels, *test_features, *test_labels;
+    uint32_t partition;    /* ps_partition [none] */
+    int32_t  label_column; /* of CSV files; negative: from the right [-1] */
+    bool     header;       /* of CSV files: the first line holds names */
 
     size_t             n_model; /* `model:`, handed to the worker as --key value */
     struct ps_setting *model;

@@ -48,6 +48,13 @@ static const cyaml_strval_t schedules[] = {
     { "exponential", PS_LR_EXPONENTIAL }, { "cosine", PS_LR_COSINE },
     { "warmup", PS_LR_WARMUP },
 };
+static const cyaml_strval_t partitions[] = {
+    { "none", PS_PARTITION_NONE },
+    { "disjoint_contiguous", PS_PARTITION_DISJOINT_CONTIGUOUS },
+    { "disjoint_round_robin", PS_PARTITION_DISJOINT_ROUND_ROBIN },
+    { "disjoint_random", PS_PARTITION_DISJOINT_RANDOM },
+    { "overlap_reshuffle", PS_PARTITION_OVERLAP_RESHUFFLE },
+};
 static const cyaml_strval_t units[] = { { "clock", false }, { "epoch", true } };
 
 #define TEXT(key, member, bytes)                                                       \
@@ -152,6 +159,9 @@ static const cyaml_schema_field_t data_fields[] = {
     TEXT("train_labels", train_labels, LONG_TEXT_BYTES),
     TEXT("test_features", test_features, LONG_TEXT_BYTES),
     TEXT("test_labels", test_labels, LONG_TEXT_BYTES),
+    WORD("partition", partition, partitions),
+    CYAML_FIELD_INT("label_column", OPTIONAL, struct ps_experiment, label_column),
+    CYAML_FIELD_BOOL("header", OPTIONAL, struct ps_experiment, header),
     CYAML_FIELD_END,
 };
 
@@ -203,6 +213,7 @@ static const struct ps_range ranges[] = {
     { .path = "train.batch", .min = 1, .max = 1048576 },
     { .path = "train.limit", .max = INFINITY },
     { .path = "stop.accuracy", .max = 1 },
+    { .path = "data.label_column", .min = -1048576, .max = 1048575 },
 };
 
 static const struct ps_schema schema = {
@@ -242,6 +253,7 @@ static struct ps_experiment defaults(const struct ps_experiment *said,
          .batch = 64,
          .prefetch = true,
          .data_format = (char *)"idx",
+         .label_column = -1,
     };
 
     if (said->server_processes > e.server_shards)
@@ -289,13 +301,17 @@ static ps_status check_slow(const struct ps_experiment *e, const struct ps_node 
 static ps_status check_data(const struct ps_experiment *e, const struct ps_node *tree,
                             const char *file)
 {
-    char where[PS_WHERE_BYTES], shown[PS_SHOWN_BYTES];
+    static const char *const formats[] = { "idx", "libsvm", "csv", "text" };
+    char                     where[PS_WHERE_BYTES], shown[PS_SHOWN_BYTES];
 
-    if (!strcmp(e->data_format, "idx"))
-        return PS_OK;
+    for (size_t i = 0; i < COUNT(formats); i++)
+        if (!strcmp(e->data_format, formats[i]))
+            return PS_OK;
     ps_tree_where(tree, "data.format", file, where);
     ps_shown(e->data_format, shown);
-    return ps_fail(PS_ERR_CONFIG, "%s: %s is unknown, expected idx", where, shown);
+    return ps_fail(PS_ERR_CONFIG,
+                   "%s: %s is unknown, expected one of idx, libsvm, csv, text", where,
+                   shown);
 }
 
 /* The ranges say the same with file and line; this is the word of those who obey. */

@@ -197,6 +197,9 @@ static const char *text_of(const cyaml_schema_value_t *type, const void *at,
     case CYAML_UINT:
         snprintf(number, NUMBER_BYTES, "%ju", (uintmax_t)whole_at(type, at));
         return number;
+    case CYAML_INT:
+        snprintf(number, NUMBER_BYTES, "%d", (int32_t)whole_at(type, at));
+        return number;
     case CYAML_FLOAT:
         memcpy(&value, at, sizeof(value));
         write_number(value, number);

@@ -38,25 +38,15 @@ static int load_settings(struct lenet_task *t, const struct lenet_options *o)
 
 static int load_images(struct lenet_task *t)
 {
-    const ps_train_settings *s = &t->train;
-    const char *file[] = { s->train_features, s->train_labels, s->test_features,
-                           s->test_labels };
-    const char *key[] = { "train_features", "train_labels", "test_features",
-                          "test_labels" };
-    ps_status   st;
+    ps_status st;
 
-    for (int i = 0; i < 4; i++)
-        if (!file[i] || !*file[i]) {
-            fprintf(stderr, "lenet: data.%s: the experiment names no file\n", key[i]);
-            return EX_CONFIG;
-        }
-    if (strcmp(s->data_format, "idx") != 0) {
-        fprintf(stderr, "lenet: data.format: %s, expected idx\n", s->data_format);
+    if (strcmp(t->train.data_format, "idx") != 0) {
+        fprintf(stderr, "lenet: data.format: %s, expected idx\n", t->train.data_format);
         return EX_CONFIG;
     }
-    st = ps_data_open_idx(&t->training, file[0], file[1], s->limit);
+    st = ps_data_open(&t->training, t->settings, 0);
     if (!st)
-        st = ps_data_open_idx(&t->test, file[2], file[3], 0);
+        st = ps_data_open(&t->test, t->settings, 1);
     return st ? lenet_failed(st) : 0;
 }
 

@@ -210,7 +210,20 @@ static const struct {
       "adagrad, rmsprop, adam, adamw, ftrl, assign, add" },
     { "stop: {accuracy: 80}\n", NULL,
       ":1: stop.accuracy: 80 is out of range, expected 0 to 1" },
-    { "data:\n  format: csv\n", NULL, ":2: data.format: csv is unknown, expected idx" },
+    { "data:\n  format: xls\n", NULL,
+      ":2: data.format: xls is unknown, expected one of idx, libsvm, csv, text" },
+    { "data:\n  partition: half\n", NULL,
+      ":2: data.partition: half is unknown, expected one of none, "
+      "disjoint_contiguous, disjoint_round_robin, disjoint_random, overlap_reshuffle" },
+    { "data: {label_column: -1048577}\n", NULL,
+      ":1: data.label_column: -1048577 is out of range, expected -1048576 to 1048575" },
+    { "data: {label_column: last}\n", NULL,
+      ":1: data.label_column: found last, expected a whole number, -1048576 to "
+      "1048575" },
+    { "data: {label_column: --1}\n", NULL,
+      ":1: data.label_column: found --1, expected a whole number, -1048576 to "
+      "1048575" },
+    { "data: {header: 1}\n", NULL, ":1: data.header: found 1, expected true or false" },
     { "name: a b\n", NULL,
       ":1: name: byte 2 of the name is 0x20, expected 1 to 127 printable ASCII "
       "characters without blank or '/', not starting with '.' or '-'" },
@@ -429,6 +442,9 @@ START_TEST(an_experiment_that_says_little_gets_defaults)
     ck_assert_double_eq(e->stop_accuracy, 0);
     ck_assert_str_eq(e->data_format, "idx");
     ck_assert_ptr_null(e->train_features);
+    ck_assert_uint_eq(e->partition, PS_PARTITION_NONE);
+    ck_assert_int_eq(e->label_column, -1);
+    ck_assert(!e->header);
     ck_assert_uint_eq(e->n_model, 0);
 }
 END_TEST
@@ -458,8 +474,9 @@ START_TEST(every_key_reaches_its_place)
                       "             warmup: 8, unit: epoch}}\n"
                       "train: {epochs: 4, batch: 16, limit: 100, prefetch: false}\n"
                       "stop: {accuracy: 0.75}\n"
-                      "data: {format: idx, train_features: a, train_labels: b,\n"
-                      "       test_features: c, test_labels: d}\n"
+                      "data: {format: csv, train_features: a, train_labels: b,\n"
+                      "       test_features: c, test_labels: d, label_column: -3,\n"
+                      "       header: true, partition: overlap_reshuffle}\n"
                       "model: {filters: [16, 16], dropout: 0.5, kind: 'x y'}\n",
                       NULL));
     ck_assert_str_eq(e->job.name, "n");
@@ -505,6 +522,10 @@ START_TEST(every_key_reaches_its_place)
     ck_assert_str_eq(e->train_labels, "b");
     ck_assert_str_eq(e->test_features, "c");
     ck_assert_str_eq(e->test_labels, "d");
+    ck_assert_str_eq(e->data_format, "csv");
+    ck_assert_int_eq(e->label_column, -3);
+    ck_assert(e->header);
+    ck_assert_uint_eq(e->partition, PS_PARTITION_OVERLAP_RESHUFFLE);
     ck_assert_uint_eq(e->n_model, 3);
     ck_assert_str_eq(e->model[0].key, "filters");
     ck_assert_str_eq(e->model[0].value, "16,16");
@@ -646,6 +667,7 @@ static void ck_round_trip(const struct ps_experiment *x)
     ck_assert_str_eq(first, second);
     ck_assert_mem_eq(&x->job.optimiser.lr, &again->job.optimiser.lr, sizeof(double));
     ck_assert_ok(ps_job_spec_same(&x->job, &again->job));
+    ck_assert_int_eq(x->label_column, again->label_column);
     ck_assert_uint_eq(x->n_model, again->n_model);
     for (size_t i = 0; i < x->n_model; i++)
         ck_assert_str_eq(x->model[i].value, again->model[i].value);
@@ -711,6 +733,7 @@ START_TEST(printed_numbers_load_as_they_were)
         e->job.optimiser.lr =
             ldexp(ps_random_uniform(1, 2, i), (int)ps_random_below(1, 3, i, 200) - 100);
         e->job.optimiser.momentum = ps_random_uniform(1, 4, i);
+        e->label_column = (int)ps_random_below(1, 6, i, 2000) - 1000;
         e->seed = e->job.seed = ps_random_u64(1, 5, i);
         e->job.optimiser.schedule.every = 1 + ps_random_below(1, 6, i, UINT64_MAX);
         e->job.optimiser.kind = PS_SGD + (uint32_t)(i % PS_ADD);

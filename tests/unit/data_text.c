@@ -448,6 +448,83 @@ START_TEST(rows_can_be_parted_and_batched)
 }
 END_TEST
 
+/* ---- what an experiment names --------------------------------------------------- */
+
+static ps_settings *settings;
+
+/* `data` holds what is said of the data besides the file. */
+static void settings_say(const char *format, const char *more)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text),
+             "data: {format: %s, train_features: '%s', test_features: '%s'%s}\n"
+             "train: {limit: 4}\n",
+             format, file, file, more);
+    ck_assert_ok(ps_settings_parse(&settings, text));
+}
+
+static void forget_settings(void)
+{
+    ps_settings_free(&settings);
+}
+
+START_TEST(an_experiment_names_a_csv_file)
+{
+    ps_batch b;
+
+    write_bytes("x,y\n0,7\n1,7\n2,7\n3,7\n4,7\n5,7\n", 28, false);
+    settings_say("csv", ", label_column: -2, header: true, "
+                        "partition: disjoint_contiguous");
+    ck_assert_ok(ps_data_open(&data, settings, 0));
+    ck_assert_uint_eq(ps_data_n(data), 4);
+    ck_assert_double_eq(ps_data_target(data, 3), 3);
+    ck_assert_ok(ps_data_batch(data, 1, 1, 2, 2, 0, &b));
+    for (uint32_t i = 0; i < b.n; i++)
+        ck_assert_uint_ge(b.sample[i], 2);
+}
+END_TEST
+
+START_TEST(the_test_set_is_whole_and_not_parted)
+{
+    ps_batch b;
+    uint32_t seen = 0;
+
+    write_bytes("0 1:1\n0 1:1\n1 1:1\n1 1:1\n1 1:1\n1 1:1\n", 36, false);
+    settings_say("libsvm", ", partition: disjoint_contiguous");
+    ck_assert_ok(ps_data_open(&data, settings, 1));
+    ck_assert_uint_eq(ps_data_n(data), 6);
+    for (uint64_t clock = 0; clock < 3; clock++) {
+        ck_assert_ok(ps_data_batch(data, 1, 0, 2, 1, clock, &b));
+        seen |= 1u << b.sample[0];
+        ck_assert_ok(ps_data_batch(data, 1, 1, 2, 1, clock, &b));
+        seen |= 1u << b.sample[0];
+    }
+    ck_assert_uint_eq(seen, 63);
+}
+END_TEST
+
+START_TEST(an_experiment_without_a_data_set_is_refused)
+{
+    ck_assert_ok(ps_settings_parse(&settings, "data: {format: libsvm}\n"));
+    ck_assert_status(ps_data_open(&data, settings, 1), PS_ERR_CONFIG);
+    ck_assert_ptr_nonnull(
+        strstr(ps_why(), "data.test_features: the experiment names no file"));
+    ps_settings_free(&settings);
+    settings_say("idx", "");
+    ck_assert_status(ps_data_open(&data, settings, 0), PS_ERR_CONFIG);
+    ck_assert_ptr_nonnull(
+        strstr(ps_why(), "data.train_labels: the experiment names no file"));
+    ps_settings_free(&settings);
+    settings_say("text", "");
+    ck_assert_status(ps_data_open(&data, settings, 0), PS_ERR_CONFIG);
+    ck_assert_ptr_nonnull(
+        strstr(ps_why(), "data.format: text is no data set of samples"));
+    ck_assert_ptr_null(data);
+    write_bytes("0 1:1\n", 6, false);
+}
+END_TEST
+
 #define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
 
 static Suite *data_text_suite(void)
@@ -472,6 +549,14 @@ static Suite *data_text_suite(void)
     tcase_add_loop_test(t, every_truncation_is_read_or_refused, 0, 2);
     tcase_add_loop_test(t, no_mutation_does_harm, 0, 2);
     tcase_add_test(t, rows_can_be_parted_and_batched);
+    suite_add_tcase(s, t);
+
+    t = tcase_create("experiments");
+    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_checked_fixture(t, NULL, forget_settings);
+    tcase_add_test(t, an_experiment_names_a_csv_file);
+    tcase_add_test(t, the_test_set_is_whole_and_not_parted);
+    tcase_add_test(t, an_experiment_without_a_data_set_is_refused);
     suite_add_tcase(s, t);
     return s;
 }

@@ -93,6 +93,19 @@ typedef enum ps_optimiser {
     PS_ADD = 10,   /* w += g: sums, never means */
 } ps_optimiser;
 
+/*
+ * How the samples are parted among the workers.  The disjoint schemes give each sample
+ * to one worker for the whole run, and two workers' numbers of samples differ by one
+ * at most.
+ */
+typedef enum ps_partition {
+    PS_PARTITION_NONE = 0,                 /* no parts: see ps_batch */
+    PS_PARTITION_DISJOINT_CONTIGUOUS = 1,  /* neighbours stay together */
+    PS_PARTITION_DISJOINT_ROUND_ROBIN = 2, /* sample i to worker i mod W */
+    PS_PARTITION_DISJOINT_RANDOM = 3,      /* slices of one permutation */
+    PS_PARTITION_OVERLAP_RESHUFFLE = 4,    /* all to everyone, in an order of its own */
+} ps_partition;
+
 #ifdef __cplusplus
 }
 #endif

@@ -82,14 +82,16 @@ PS_API void      ps_settings_free(ps_settings **settings);
 
 /* What the train and data keys say; strings live as long as the settings. */
 typedef struct ps_train_settings {
-    uint64_t    seed;
-    uint32_t    epochs;
-    uint32_t    batch;       /* samples per worker and iteration */
-    uint64_t    limit;       /* samples of the training set; 0 = all */
-    int         prefetch;    /* asp: ask for the next values while computing */
-    const char *data_format; /* "idx" */
-    const char *train_features, *train_labels, *test_features, *test_labels;
-    uint32_t    workers; /* of the job, where PSW_WORLD_SIZE does not say it */
+    uint64_t     seed;
+    uint32_t     epochs;
+    uint32_t     batch;       /* samples per worker and iteration */
+    uint64_t     limit;       /* samples of the training set; 0 = all */
+    int          prefetch;    /* asp: ask for the next values while computing */
+    const char  *data_format; /* "idx", "libsvm", "csv" or "text" */
+    const char  *train_features, *train_labels, *test_features, *test_labels;
+    uint32_t     workers; /* of the job, where PSW_WORLD_SIZE does not say it */
+    ps_partition partition;
+    int          label_column, header; /* as ps_data_open_csv takes them */
 } ps_train_settings;
 
 PS_API void ps_settings_train(const ps_settings *settings, ps_train_settings *out);
@@ -354,6 +356,15 @@ PS_API ps_status ps_data_open_libsvm(ps_data **out, const char *file,
 PS_API ps_status ps_data_open_csv(ps_data **out, const char *file, int label_column,
                                   int header, uint64_t limit) PS_CHECKED;
 
+/*
+ * The data set that the settings name, read and parted as they say: the training set,
+ * of which train.limit keeps the first samples, or with `test` 1 the test set, which is
+ * never parted.  PS_ERR_CONFIG when they name no file, or a text, of which only its
+ * program knows what a sample is.
+ */
+PS_API ps_status ps_data_open(ps_data **out, const ps_settings *settings,
+                              int test) PS_CHECKED;
+
 PS_API void ps_data_close(ps_data **data);
 
 PS_API uint64_t ps_data_n(const ps_data *data);
@@ -385,19 +396,6 @@ PS_API uint32_t ps_data_label(const ps_data *data, uint64_t i);
 
 /* Mean and standard deviation of all values; of LIBSVM, of those in the file. */
 PS_API void ps_data_moments(const ps_data *data, double *mean, double *deviation);
-
-/*
- * How the samples are parted among the workers.  The disjoint schemes give each sample
- * to one worker for the whole run, and two workers' numbers of samples differ by one
- * at most.
- */
-typedef enum ps_partition {
-    PS_PARTITION_NONE = 0,                 /* no parts: see ps_batch */
-    PS_PARTITION_DISJOINT_CONTIGUOUS = 1,  /* neighbours stay together */
-    PS_PARTITION_DISJOINT_ROUND_ROBIN = 2, /* sample i to worker i mod W */
-    PS_PARTITION_DISJOINT_RANDOM = 3,      /* slices of one permutation */
-    PS_PARTITION_OVERLAP_RESHUFFLE = 4,    /* all to everyone, in an order of its own */
-} ps_partition;
 
 /*
  * The samples of worker `rank`, a function of the arguments alone; for a scheme other
