@@ -1,14 +1,13 @@
 /* options.c - see options.h. */
 #include "worker/options.h"
 
+#include "worker/launcher.h"
 #include "worker/settings.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_COORDINATOR "tcp://127.0.0.1:5570"
+#define DEFAULT_COORDINATOR "tcp://127.0.0.1:" PSW_DEFAULT_PORT
 #define DEFAULT_JOB "default"
 #define DEFAULT_TIMEOUT_MS 30000u
 #define TIMEOUT_MS_MAX 86400000u /* a day */
@@ -25,38 +24,11 @@ ps_status psw_options_take(void *to, size_t bytes, const void *from, const char 
     return PS_OK;
 }
 
-/* A variable that is set to nothing counts as not set. */
-static const char *variable(const char *name)
-{
-    const char *value = getenv(name);
-
-    return value && value[0] != '\0' ? value : NULL;
-}
-
-static ps_status number_from(const char *name, uint64_t least, uint64_t most,
-                             uint32_t *out)
-{
-    const char        *text = variable(name);
-    char              *end;
-    unsigned long long n;
-
-    if (!text)
-        return PS_OK;
-    errno = 0;
-    n = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || errno || n < least || n > most)
-        return ps_fail(PS_ERR_CONFIG,
-                       "%s: \"%.100s\", expected a number from %ju to %ju", name, text,
-                       (uintmax_t)least, (uintmax_t)most);
-    *out = (uint32_t)n;
-    return PS_OK;
-}
-
 /* The first of given, variable and fallback that is there. */
 static ps_status text_from(const char *given, const char *name, const char *fallback,
                            char *out, size_t bytes)
 {
-    const char *from = given && given[0] ? given : variable(name);
+    const char *from = given && given[0] ? given : psw_variable(name);
     const char *text = from ? from : fallback;
 
     if (strlen(text) >= bytes)
@@ -67,12 +39,29 @@ static ps_status text_from(const char *given, const char *name, const char *fall
     return PS_OK;
 }
 
-static ps_status texts(const ps_worker_options *given, struct psw_options *out)
+static ps_status coordinator(const ps_worker_options *given, bool aliases,
+                             struct psw_options *out)
+{
+    bool      is_given = given->coordinator && given->coordinator[0];
+    ps_status st = text_from(given->coordinator, "PSW_COORDINATOR", DEFAULT_COORDINATOR,
+                             out->coordinator, sizeof(out->coordinator));
+
+    if (st || is_given)
+        return st;
+    if (psw_variable("PSW_COORDINATOR"))
+        out->coordinator_from = "PSW_COORDINATOR";
+    else if (aliases)
+        st = psw_launcher_coordinator(out->coordinator, sizeof(out->coordinator),
+                                      &out->coordinator_from);
+    return st;
+}
+
+static ps_status texts(const ps_worker_options *given, bool aliases,
+                       struct psw_options *out)
 {
     char        name[PS_NAME_BYTES];
     const char *fallback = out->job.name[0] ? out->job.name : DEFAULT_JOB;
-    ps_status st = text_from(given->coordinator, "PSW_COORDINATOR", DEFAULT_COORDINATOR,
-                             out->coordinator, sizeof(out->coordinator));
+    ps_status   st = coordinator(given, aliases, out);
 
     if (!st)
         st = text_from(given->token, "PSW_TOKEN", "", out->token, sizeof(out->token));
@@ -81,13 +70,13 @@ static ps_status texts(const ps_worker_options *given, struct psw_options *out)
     if (st)
         return st;
     memcpy(out->job.name, name, sizeof(name));
-    out->coordinator_from_environment =
-        !(given->coordinator && given->coordinator[0]) && variable("PSW_COORDINATOR");
-    out->job_from_environment = !(given->job && given->job[0]) && variable("PSW_JOB");
+    out->job_from_environment =
+        !(given->job && given->job[0]) && psw_variable("PSW_JOB");
     return PS_OK;
 }
 
-static ps_status numbers(const ps_worker_options *given, struct psw_options *out)
+static ps_status numbers(const ps_worker_options *given, bool aliases,
+                         struct psw_options *out)
 {
     ps_status st = PS_OK;
 
@@ -101,15 +90,17 @@ static ps_status numbers(const ps_worker_options *given, struct psw_options *out
                        given->timeout_ms, TIMEOUT_MS_MAX);
     out->rank = given->rank < 0 ? 0 : (uint32_t)given->rank;
     if (given->rank < 0)
-        st = number_from("PSW_RANK", 0, PS_WORKERS_MAX - 1, &out->rank);
+        st = psw_launcher_number(PSW_NUMBER_RANK, aliases, 0, PS_WORKERS_MAX - 1,
+                                 &out->rank);
     if (given->workers)
         out->job.workers = given->workers;
     else if (!st)
-        st = number_from("PSW_WORLD_SIZE", 1, PS_WORKERS_MAX, &out->job.workers);
+        st = psw_launcher_number(PSW_NUMBER_WORLD_SIZE, aliases, 1, PS_WORKERS_MAX,
+                                 &out->job.workers);
     out->timeout_ms =
         given->timeout_ms ? (uint32_t)given->timeout_ms : DEFAULT_TIMEOUT_MS;
     if (!st && !given->timeout_ms)
-        st = number_from("PSW_TIMEOUT_MS", 1, TIMEOUT_MS_MAX, &out->timeout_ms);
+        st = psw_variable_number("PSW_TIMEOUT_MS", 1, TIMEOUT_MS_MAX, &out->timeout_ms);
     return st;
 }
 
@@ -141,8 +132,11 @@ static ps_status check(const struct psw_options *o)
 ps_status psw_options_resolve(const ps_worker_options *options, struct psw_options *out)
 {
     ps_worker_options given = PS_WORKER_OPTIONS;
-    ps_status         st;
+    bool              aliases;
+    ps_status         st = psw_launcher_counts(&aliases);
 
+    if (st)
+        return st;
     if (options) {
         st = psw_options_take(&given, sizeof(given), options, "ps_worker_options");
         if (st)
@@ -153,8 +147,26 @@ ps_status psw_options_resolve(const ps_worker_options *options, struct psw_optio
         given.settings ? *psw_settings_job(given.settings) : ps_job_spec_default();
     if (given.clocks_per_epoch)
         out->job.clocks_per_epoch = given.clocks_per_epoch;
-    st = texts(&given, out);
-    if (!st)
-        st = numbers(&given, out);
+    st = texts(&given, aliases, out);
+    if (!st) /* an observer has no rank, whatever it was started as */
+        st = numbers(&given, aliases && !out->observer, out);
     return st ? st : check(out);
+}
+
+ps_status ps_launched(const ps_settings *settings, uint32_t *rank, uint32_t *workers)
+{
+    bool      aliases;
+    ps_status st = psw_launcher_counts(&aliases);
+    uint32_t  r = 0, n;
+
+    n = settings ? psw_settings_job(settings)->workers : ps_job_spec_default().workers;
+    if (!st)
+        st = psw_launcher_number(PSW_NUMBER_RANK, aliases, 0, PS_WORKERS_MAX - 1, &r);
+    if (!st)
+        st = psw_launcher_number(PSW_NUMBER_WORLD_SIZE, aliases, 1, PS_WORKERS_MAX, &n);
+    if (st)
+        return st;
+    *rank = r;
+    *workers = n;
+    return PS_OK;
 }

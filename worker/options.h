@@ -13,7 +13,8 @@
 
 struct psw_options {
     char               coordinator[PS_ENDPOINT_BYTES];
-    bool               coordinator_from_environment, job_from_environment;
+    const char        *coordinator_from; /* the variable; NULL: another source */
+    bool               job_from_environment;
     char               token[PS_TEXT_BYTES];
     struct ps_job_spec job; /* with name, workers and clocks_per_epoch */
     uint32_t           rank;

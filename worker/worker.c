@@ -237,8 +237,9 @@ static ps_status connect_coordinator(ps_worker *w, const struct psw_options *o)
 {
     ps_status st = ps_link_open(&w->link, w->net, o->coordinator);
 
-    if (st == PS_ERR_BAD_ARG && o->coordinator_from_environment)
-        return ps_fail(PS_ERR_CONFIG, "PSW_COORDINATOR: %s", ps_log_last_error());
+    if (st == PS_ERR_BAD_ARG && o->coordinator_from)
+        return ps_fail(PS_ERR_CONFIG, "%s: %s", o->coordinator_from,
+                       ps_log_last_error());
     memcpy(w->coordinator, o->coordinator, sizeof(w->coordinator));
     return st;
 }

@@ -12,25 +12,20 @@ int lenet_failed(ps_status status)
     return ps_status_exit_code(status);
 }
 
-/* The environment's word goes before the experiment's, as in ps_worker_open. */
-static uint32_t count_workers(const ps_train_settings *train)
-{
-    const char *text = getenv("PSW_WORLD_SIZE");
-
-    return text && *text ? (uint32_t)strtoul(text, NULL, 10) : train->workers;
-}
-
 static int load_settings(struct lenet_task *t, const struct lenet_options *o)
 {
     ps_status st = ps_settings_load(&t->settings, o->config);
+    uint32_t  rank;
 
+    t->workers = 1;
+    if (!st && !o->serial)
+        st = ps_launched(t->settings, &rank, &t->workers);
     if (st)
         return lenet_failed(st);
     ps_settings_train(t->settings, &t->train);
     ps_settings_optimiser(t->settings, &t->optimiser);
     if (o->batch)
         t->train.batch = o->batch;
-    t->workers = o->serial ? 1 : count_workers(&t->train);
     t->seed = t->train.seed;
     t->dropout = o->shape.dropout;
     return 0;
@@ -77,8 +72,7 @@ static int check_images(const struct lenet_task *t, uint32_t classes)
     else if (ps_data_classes(t->test) > classes)
         fprintf(stderr, "lenet: %s: label %u, expected 0 to %u\n", t->train.test_labels,
                 ps_data_classes(t->test) - 1, classes - 1);
-    else if (t->workers > 0 && /* else the library says what is wrong with it */
-             ps_data_iterations(t->training, t->workers, t->train.batch) == 0)
+    else if (ps_data_iterations(t->training, t->workers, t->train.batch) == 0)
         fprintf(stderr, "lenet: %s: %llu samples, a step takes %u workers x batch %u\n",
                 t->train.train_features, (unsigned long long)ps_data_n(t->training),
                 t->workers, t->train.batch);

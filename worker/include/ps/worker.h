@@ -89,7 +89,7 @@ typedef struct ps_train_settings {
     int          prefetch;    /* asp: ask for the next values while computing */
     const char  *data_format; /* "idx", "libsvm", "csv" or "text" */
     const char  *train_features, *train_labels, *test_features, *test_labels;
-    uint32_t     workers; /* of the job, where PSW_WORLD_SIZE does not say it */
+    uint32_t     workers; /* of the job, where the environment does not say it */
     ps_partition partition;
     int          label_column, header; /* as ps_data_open_csv takes them */
 } ps_train_settings;
@@ -111,7 +111,8 @@ PS_API void ps_settings_optimiser(const ps_settings     *settings,
 /*
  * Start from PS_WORKER_OPTIONS: fields added later keep their defaults.  A NULL or
  * zero field is taken from the environment, then from the settings, then from the
- * default in brackets.
+ * default in brackets.  Coordinator, rank and workers may also come from the variables
+ * of a launcher (ps-lite's, torchrun's, Slurm's and others'), see libpsworker(3).
  */
 typedef struct ps_worker_options {
     size_t             size;             /* of this struct, as the caller knew it */
@@ -158,6 +159,14 @@ PS_API ps_status ps_worker_close(ps_worker **worker);
 
 /* Leaves without waiting, as after an error; the others are told the reason. */
 PS_API void ps_worker_abandon(ps_worker **worker, const char *reason);
+
+/*
+ * Which worker of how many this process is going to be, as ps_worker_open finds it
+ * where its options leave both open: for a program that wants to know before.
+ * `settings` may be NULL.  PS_ERR_CONFIG for what a variable says.
+ */
+PS_API ps_status ps_launched(const ps_settings *settings, uint32_t *rank,
+                             uint32_t *workers) PS_CHECKED;
 
 PS_API uint32_t    ps_rank(const ps_worker *worker);
 PS_API uint32_t    ps_workers(const ps_worker *worker); /* of the job */
