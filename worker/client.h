@@ -27,6 +27,13 @@
  * A push that is refused (not finite, say) leaves no gap: an empty one with its number
  * takes its place, so that the iteration can end.
  *
+ * Each push says of which version of the model on its shard the gradient came: that of
+ * the last pull which the caller has taken, by dropping its ticket, when the push
+ * starts.  A pull that is under way, or has arrived and was not taken, does not count
+ * yet.  Of several pulls since the last iteration ended the oldest counts: a gradient
+ * is as old as the oldest value in it, and would look fresh if its worker read a
+ * counter just before the push.
+ *
  * Thread: one at a time.
  */
 #ifndef PSW_CLIENT_H

@@ -78,13 +78,17 @@ static void fill(const struct psw_request *r, const struct ps_parcel *in)
 }
 
 static void pulled(struct psw_client *c, const struct psw_shard *sh,
-                   const struct psw_request *r, const struct ps_parcel *in)
+                   const struct psw_request *r, uint64_t version,
+                   const struct ps_parcel *in)
 {
-    size_t got, expected;
-    char   about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
+    uint64_t *oldest = &r->ticket->oldest[sh - c->shards];
+    size_t    got, expected;
+    char      about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
 
     if (fits(r, in, &got, &expected)) {
         fill(r, in);
+        if (version < *oldest)
+            *oldest = version;
         c->traffic.bytes_pulled += got;
         c->traffic.bytes_pulled_raw += got;
         return;
@@ -110,6 +114,7 @@ static bool make_pull(struct psw_client *c, struct psw_request *r, uint64_t cloc
     h.seq = 0;
     h.parts = 0;
     h.batches = 0;
+    h.version = 0;
     h.weight = 0;
     if (clock > h.clock)
         h.clock = clock;
@@ -136,7 +141,7 @@ bool psw_answer_run(struct psw_client *c, struct psw_shard *sh, struct psw_reque
         return false;
     }
     if (pulls)
-        pulled(c, sh, r, in);
+        pulled(c, sh, r, h->version, in);
     psw_ticket_request_done(r->ticket);
     return false;
 }

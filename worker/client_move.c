@@ -133,6 +133,7 @@ static ps_status stage_push(const struct mover *mv, struct psw_shard *sh,
         .flags = flags,
         .seq = sh->seq + 1,
         .clock = mv->client->clock + 1,
+        .version = sh->base,
         .parts = flags & PS_FLAG_FINISH ? sh->parts + 1 : 0,
         .weight = mv->client->weight,
         .batches = flags & PS_FLAG_FINISH ? mv->client->batches : 0,
@@ -364,8 +365,10 @@ static void commit(const struct mover *mv)
 
         psw_queue_move(&sh->lane.queue, &sh->staged);
         psw_queue_move(&sh->lane.queue, &sh->staged_pulls);
-        if (mv->moves & PSW_FINISH)
+        if (mv->moves & PSW_FINISH) {
             sh->parts = 0;
+            sh->used = false;
+        }
     }
     if (mv->moves & PSW_FINISH) {
         c->clock++;

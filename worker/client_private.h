@@ -48,7 +48,12 @@ struct ps_ticket {
     struct ps_matrix      *matrix; /* of MATRIX */
     uint32_t               n_listed;
     struct ps_matrix_spec *specs; /* of MATRIX: what was asked; of LIST: the answer */
+
+    uint32_t n_shards;
+    uint64_t oldest[]; /* [n_shards] version that a pull brought; PSW_NOT_PULLED */
 };
+
+#define PSW_NOT_PULLED UINT64_MAX
 
 /* The pieces that the next request to a shard will hold. */
 struct psw_pack {
@@ -61,6 +66,8 @@ struct psw_shard {
     struct psw_lane  lane;
     uint64_t         seq;   /* of the last push */
     uint32_t         parts; /* pushes of the iteration in progress */
+    uint64_t         base;  /* version of the values behind its gradients, */
+    bool             used;  /* which were pulled since the last iteration ended */
     struct psw_pack  pack;
     struct psw_queue staged, staged_pulls; /* of the move being made */
 };

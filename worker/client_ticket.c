@@ -8,10 +8,13 @@
 
 ps_status psw_ticket_new(struct psw_client *c, uint32_t purpose, struct ps_ticket **out)
 {
-    struct ps_ticket *t = calloc(1, sizeof(*t));
+    struct ps_ticket *t = calloc(1, sizeof(*t) + c->n_shards * sizeof(t->oldest[0]));
 
     if (!t)
         return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory for a ticket");
+    t->n_shards = c->n_shards;
+    for (uint32_t i = 0; i < t->n_shards; i++)
+        t->oldest[i] = PSW_NOT_PULLED;
     t->client = c;
     t->purpose = purpose;
     t->clock = c->clock;
@@ -193,8 +196,24 @@ ps_status psw_ticket_result(const struct ps_ticket *t)
     return t->status ? ps_fail(t->status, "%s", why(t)) : PS_OK;
 }
 
+/* What it pulled is behind the gradients from now on; see client.h. */
+static void use(const struct ps_ticket *t)
+{
+    for (uint32_t i = 0; i < t->n_shards; i++) {
+        struct psw_shard *sh = &t->client->shards[i];
+
+        if (t->oldest[i] == PSW_NOT_PULLED)
+            continue;
+        if (!sh->used || t->oldest[i] < sh->base)
+            sh->base = t->oldest[i];
+        sh->used = true;
+    }
+}
+
 void psw_ticket_drop(struct ps_ticket **ticket)
 {
+    if (*ticket && (*ticket)->done && !(*ticket)->status)
+        use(*ticket);
     psw_ticket_free(*ticket);
     *ticket = NULL;
 }

@@ -305,6 +305,26 @@ static ps_status windows_check(const struct ps_job_spec *spec)
     return PS_OK;
 }
 
+static ps_status strategy_check(const struct ps_job_spec *spec)
+{
+    bool one_by_one = spec->strategy == PS_ASP || spec->strategy == PS_SSP;
+
+    if (spec->strategy == PS_BACKUP && spec->spares >= spec->workers)
+        return ps_fail(
+            PS_ERR_CONFIG,
+            "job %s: spares is %u of %u workers, expected fewer than workers",
+            spec->name, spec->spares, spec->workers);
+    if (spec->slack > PS_SLACK_MAX)
+        return ps_fail(PS_ERR_CONFIG, "job %s: slack is %" PRIu64 ", expected 0 to %u",
+                       spec->name, spec->slack, PS_SLACK_MAX);
+    if (spec->scale != PS_SCALE_NONE && !one_by_one)
+        return ps_fail(PS_ERR_CONFIG,
+                       "job %s: scale is %s and the strategy %s, expected none: only "
+                       "asp and ssp apply pushes one by one",
+                       spec->name, scales[spec->scale], strategies[spec->strategy]);
+    return PS_OK;
+}
+
 ps_status ps_job_spec_check(const struct ps_job_spec *spec)
 {
     const struct ps_schedule_spec *schedule = &spec->optimiser.schedule;
@@ -317,15 +337,7 @@ ps_status ps_job_spec_check(const struct ps_job_spec *spec)
                        spec->name, spec->workers, PS_WORKERS_MAX);
     if ((st = choices_check(spec)) || (st = reals_check(spec)))
         return st;
-    if (spec->strategy == PS_BACKUP && spec->spares >= spec->workers)
-        return ps_fail(
-            PS_ERR_CONFIG,
-            "job %s: spares is %u of %u workers, expected fewer than workers",
-            spec->name, spec->spares, spec->workers);
-    if (spec->slack > PS_SLACK_MAX)
-        return ps_fail(PS_ERR_CONFIG, "job %s: slack is %" PRIu64 ", expected 0 to %u",
-                       spec->name, spec->slack, PS_SLACK_MAX);
-    if ((st = windows_check(spec)))
+    if ((st = strategy_check(spec)) || (st = windows_check(spec)))
         return st;
     if (schedule->every < 1)
         return ps_fail(PS_ERR_CONFIG,

@@ -37,9 +37,9 @@ struct psd_seat {
     struct ps_route route;
 
     struct psd_window window;
-    uint64_t          pulled_version; /* of its last pull */
 
     /* the iteration it is in */
+    uint64_t         base;           /* oldest version behind the pushes of it */
     uint32_t         n_parts;        /* pushes of it that are here */
     uint32_t         parts;          /* pushes of it in all; 0: not known yet */
     uint32_t         batches;        /* of the finishing push, at least 1 */

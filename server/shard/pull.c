@@ -175,8 +175,6 @@ ps_status psd_pull_run(struct psd_request *r)
         drop_answer(&a);
         return st;
     }
-    if (r->seat)
-        r->seat->pulled_version = r->job->version;
     r->job->stats.pulls++;
     return psd_answer(r, PS_MSG_PULL_OK, r->job->version, a.frames, a.n);
 }

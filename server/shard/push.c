@@ -1,7 +1,7 @@
 /*
  * push.c - one gradient, from the socket to the parameters.
  *
- *     who -> seen before? -> ranges -> keys -> values -> gate -> take -> answer
+ *     who -> seen before? -> base -> ranges -> keys -> values -> gate -> take -> answer
  *
  * Steps run in order and stop at the first failure.  Everything that can fail comes
  * before the first change, so a refused push leaves the job as it was.
@@ -71,6 +71,18 @@ static ps_status check_finite(struct psd_request *r)
     return PS_OK;
 }
 
+/* Nobody can have pulled what is not there yet. */
+static ps_status check_base(struct psd_request *r)
+{
+    if (r->h.version > r->job->version)
+        return ps_fail(PS_ERR_BAD_MESSAGE,
+                       "job %s: a push of worker %u says version %ju, expected at most "
+                       "%ju",
+                       r->job->spec.name, r->h.rank, (uintmax_t)r->h.version,
+                       (uintmax_t)r->job->version);
+    return PS_OK;
+}
+
 static ps_status check_parts(struct psd_request *r)
 {
     const struct psd_seat *seat = r->seat;
@@ -129,10 +141,18 @@ static ps_status hold(struct psd_request *r)
     return st;
 }
 
-/* Updates that this worker has not seen. */
+/* The version of the oldest values behind the iteration that this push is part of. */
+static uint64_t base_of(const struct psd_request *r)
+{
+    const struct psd_seat *seat = r->seat;
+
+    return seat->n_parts > 0 && seat->base < r->h.version ? seat->base : r->h.version;
+}
+
+/* Updates that its worker had not seen. */
 static uint64_t staleness_of(const struct psd_request *r)
 {
-    return r->job->version - r->seat->pulled_version;
+    return r->job->version - base_of(r);
 }
 
 static double scale_of(const struct psd_request *r)
@@ -166,7 +186,7 @@ static ps_status apply_now(struct psd_request *r)
 static void finish(struct psd_request *r, enum psd_verdict verdict)
 {
     struct psd_seat *seat = r->seat;
-    uint64_t         staleness;
+    uint64_t         staleness = r->job->version - seat->base;
 
     if (seat->parts == 0 || seat->n_parts < seat->parts)
         return;
@@ -178,7 +198,6 @@ static void finish(struct psd_request *r, enum psd_verdict verdict)
         seat->finished_open = true;
         return;
     }
-    staleness = staleness_of(r);
     r->job->stats.staleness_sum += staleness;
     if (staleness > r->job->stats.staleness_max)
         r->job->stats.staleness_max = staleness;
@@ -201,6 +220,7 @@ static ps_status take(struct psd_request *r, enum psd_verdict verdict)
         st = verdict == PSD_HOLD ? hold(r) : apply_now(r);
     if (st)
         return st;
+    seat->base = base_of(r);
     seat->n_parts++;
     if (r->h.flags & PS_FLAG_FINISH) {
         seat->parts = r->h.parts;
@@ -266,7 +286,8 @@ static ps_status answer(struct psd_request *r)
 ps_status psd_push_run(struct psd_request *r)
 {
     static ps_status (*const checks[])(struct psd_request *) = {
-        psd_request_ranges, psd_request_keys, check_values, check_finite, pass_gate,
+        check_base,   psd_request_ranges, psd_request_keys,
+        check_values, check_finite,       pass_gate,
     };
     ps_status st = psd_request_who(r);
 

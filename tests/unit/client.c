@@ -89,12 +89,19 @@ static void refuse(struct ps_route from, uint64_t request, ps_status status,
     give(from, &h, NULL, NULL, 0);
 }
 
-static void values(struct ps_route from, uint64_t request, const void *payload,
-                   size_t bytes)
+static void values_of(uint64_t version, struct ps_route from, uint64_t request,
+                      const void *payload, size_t bytes)
 {
     struct ps_header h = answer_to(request, PS_MSG_PULL_OK);
 
+    h.version = version;
     give(from, &h, payload, &bytes, 1);
+}
+
+static void values(struct ps_route from, uint64_t request, const void *payload,
+                   size_t bytes)
+{
+    values_of(0, from, request, payload, bytes);
 }
 
 static const char *const endpoints[] = { "tcp://10.0.0.1:1", "tcp://10.0.0.2:2",
@@ -1069,6 +1076,118 @@ START_TEST(batches_travel_with_the_end_of_the_iteration_and_are_one_again)
 }
 END_TEST
 
+/* ---- what a gradient came of ---------------------------------------------------- */
+
+/* Pulls from the only shard, whose answer is of this version; the ticket is not taken.
+ */
+static struct ps_ticket *pull_of(uint64_t version, const struct psw_span *span)
+{
+    struct ps_ticket *t;
+    float             v[2] = { 0 };
+
+    ps_outbox_clear(&out);
+    t = move(PSW_PULL, span, 1);
+    values_of(version, shard(0), only_sent().h.request, v, sizeof(v));
+    return t;
+}
+
+/* Pushes, and gives the version that the push says it comes of. */
+static uint64_t pushed_of(uint32_t moves, const struct psw_span *span)
+{
+    struct ps_ticket *t;
+    uint64_t          version;
+
+    ps_outbox_clear(&out);
+    t = move(moves, span, 1);
+    version = only_sent().h.version;
+    acknowledge(shard(0), only_sent().h.request, PS_MSG_PUSH_OK);
+    assert_ended(t, PS_OK);
+    return version;
+}
+
+START_TEST(push_says_of_which_version_its_gradient_comes)
+{
+    float             v[2], g[2] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), v, g);
+    struct ps_ticket *t;
+
+    ck_assert_uint_eq(pushed_of(PSW_PUSH | PSW_FINISH, &span), 0);
+    t = pull_of(7, &span);
+    assert_ended(t, PS_OK);
+    ck_assert_uint_eq(pushed_of(PSW_PUSH | PSW_FINISH, &span), 7);
+    ck_assert_uint_eq(pushed_of(PSW_PUSH | PSW_FINISH, &span), 7); /* no other pull */
+}
+END_TEST
+
+START_TEST(pull_counts_from_when_it_is_taken)
+{
+    float             v[2], g[2] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), v, g);
+    struct ps_ticket *t = pull_of(3, &span), *ahead, *failed;
+
+    assert_ended(t, PS_OK);
+    ahead = pull_of(8, &span); /* it is there, and for the next iteration */
+    ck_assert_uint_eq(pushed_of(PSW_PUSH | PSW_FINISH, &span), 3);
+    assert_ended(ahead, PS_OK);
+    failed = move(PSW_PULL, &span, 1);
+    psw_ticket_give_up(failed, now, 0, 1);
+    psw_ticket_drop(&failed);
+    ck_assert_uint_eq(pushed_of(PSW_PUSH | PSW_FINISH, &span), 8);
+}
+END_TEST
+
+START_TEST(of_several_pulls_of_an_iteration_the_oldest_counts)
+{
+    float             v[2], g[2] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), v, g);
+    struct ps_ticket *a = pull_of(4, &span), *b = pull_of(6, &span);
+
+    assert_ended(b, PS_OK);
+    assert_ended(a, PS_OK);
+    ck_assert_uint_eq(pushed_of(PSW_PUSH, &span), 4);
+    a = pull_of(9, &span);
+    assert_ended(a, PS_OK);
+    ck_assert_uint_eq(pushed_of(PSW_PUSH | PSW_FINISH, &span), 4);
+    a = pull_of(9, &span); /* the next iteration has pulls of its own */
+    assert_ended(a, PS_OK);
+    ck_assert_uint_eq(pushed_of(PSW_PUSH | PSW_FINISH, &span), 9);
+}
+END_TEST
+
+START_TEST(values_that_rode_on_a_push_count_for_the_next_one)
+{
+    float             v[2] = { 0 }, g[2] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), v, g);
+    struct ps_ticket *t = move(PSW_PUSH | PSW_FINISH | PSW_PULL, &span, 1);
+
+    values_of(5, shard(0), only_sent().h.request, v, sizeof(v));
+    assert_ended(t, PS_OK);
+    ck_assert_uint_eq(pushed_of(PSW_PUSH | PSW_FINISH, &span), 5);
+}
+END_TEST
+
+START_TEST(each_shard_is_told_its_own_version)
+{
+    static float      v[3 * MIB / 4], g[3 * MIB / 4];
+    struct psw_span   span = all_of(opened("w", 3, MIB / 4, PS_F32), v, g);
+    struct ps_ticket *t = move(PSW_PULL, &span, 1);
+    size_t            n = out.n;
+
+    for (size_t i = 0; i < n; i++) {
+        struct sent s = sent(i);
+
+        values_of(10 + s.parcel->route.index, shard(s.parcel->route.index), s.h.request,
+                  v, s.ranges[0].count * sizeof(float));
+    }
+    assert_ended(t, PS_OK);
+    ps_outbox_clear(&out);
+    t = move(PSW_PUSH | PSW_FINISH, &span, 1);
+    for (size_t i = 0; i < out.n; i++)
+        ck_assert_uint_eq(sent(i).h.version, 10 + sent(i).parcel->route.index);
+    psw_ticket_drop(&t);
+}
+END_TEST
+
 static Suite *client_suite(void)
 {
     Suite *s = suite_create("client");
@@ -1086,6 +1205,7 @@ static Suite *client_suite(void)
 
     tcase_add_checked_fixture(three, three_shards, end);
     tcase_add_test(three, every_shard_gets_what_it_owns);
+    tcase_add_test(three, each_shard_is_told_its_own_version);
     tcase_add_test(three, rows_go_to_their_shards_and_come_back_to_their_places);
     tcase_add_test(three, finish_tells_every_shard_how_many_pushes_it_got);
     tcase_add_test(three, finish_is_done_when_all_shards_have_answered);
@@ -1130,6 +1250,10 @@ static Suite *client_suite(void)
     tcase_add_test(one, observer_reads_the_newest_and_writes_nothing);
     tcase_add_test(one, weight_travels_with_the_push);
     tcase_add_test(one, batches_travel_with_the_end_of_the_iteration_and_are_one_again);
+    tcase_add_test(one, push_says_of_which_version_its_gradient_comes);
+    tcase_add_test(one, pull_counts_from_when_it_is_taken);
+    tcase_add_test(one, of_several_pulls_of_an_iteration_the_oldest_counts);
+    tcase_add_test(one, values_that_rode_on_a_push_count_for_the_next_one);
     suite_add_tcase(s, one);
     return s;
 }

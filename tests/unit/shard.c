@@ -23,7 +23,8 @@ static struct ps_decoder *decoder;
 static struct ps_outbox   out;
 static struct ps_job_spec job;
 static struct ps_place    place;
-static uint64_t           seq[8][SHARDS_MAX]; /* by rank and shard */
+static uint64_t           seq[8][SHARDS_MAX];  /* by rank and shard */
+static uint64_t           base[8][SHARDS_MAX]; /* of the worker's last pull */
 static uint64_t           next_request;
 
 static struct ps_route route_of(uint32_t rank)
@@ -142,6 +143,7 @@ static void cluster_for(uint32_t n, struct ps_job_spec spec)
     job = spec;
     n_shards = n;
     memset(seq, 0, sizeof(seq));
+    memset(base, 0, sizeof(base));
     for (uint32_t s = 0; s < n; s++) {
         struct psd_shard_options o = { .control = CONTROL,
                                        .backend = &psd_backend_cpu };
@@ -269,6 +271,7 @@ static uint64_t push_part(uint32_t rank, uint64_t t, uint64_t from, uint64_t to,
             n += (piece.count + 1) / 2 * 2;
         }
         h.ranges = ranges;
+        h.version = base[rank][s];
         h.seq = ++seq[rank][s];
         h.flags = PS_FLAG_FINISH;
         h.parts = 1;
@@ -294,16 +297,19 @@ static bool pull(uint32_t rank, uint64_t clock, float *value)
     for (uint64_t at = 0; ps_place_next(&place, &at, N, &piece);) {
         struct ps_header  h = worker_header(PS_MSG_PULL, rank, clock);
         struct ps_range   range = { .matrix = 1, piece.first, piece.count };
+        struct ps_header  answer;
         struct ps_parcel *p = NULL;
         size_t            n = 0;
 
         h.ranges = &range;
         h.n_ranges = 1;
         hand(piece.shard, rank, &h, NULL, 0, NULL, 0);
-        if (answer_to(h.request, &p).kind != PS_MSG_PULL_OK) {
+        answer = answer_to(h.request, &p);
+        if (answer.kind != PS_MSG_PULL_OK) {
             all = false;
             continue;
         }
+        base[rank][piece.shard] = answer.version;
         for (uint32_t f = 0; f < p->n_frames; f++) {
             size_t bytes = p->frames[f]->len;
 
@@ -736,6 +742,53 @@ START_TEST(scale_divides_by_staleness)
 }
 END_TEST
 
+/* Worker 0 asks for its next values before it pushes, as training with prefetch does:
+ * what they lack is counted when they are used. */
+START_TEST(staleness_is_counted_from_the_values_that_were_used)
+{
+    const float one[N] = { 1 };
+    uint64_t    used;
+
+    cluster(1, 2, PS_ASP, PS_SGD);
+    dense_matrix();
+    push(1, 1, one);
+    push(1, 2, one);
+    ck_assert(pull(0, 0, value));
+    ck_assert_uint_eq(base[0][0], 2);
+    base[0][0] = 0; /* that was for the next iteration */
+    push(0, 1, one);
+    ck_assert_uint_eq(account(0).staleness_max, 2);
+    ck_assert_uint_eq(account(0).staleness_sum, 0 + 1 + 2);
+    base[0][0] = used = 2;
+    push(0, 2, one); /* lacks its own push before */
+    ck_assert_uint_eq(account(0).staleness_sum, 0 + 1 + 2 + 1);
+    ck_assert_uint_eq(account(0).staleness_max, used);
+}
+END_TEST
+
+START_TEST(iteration_in_parts_is_as_old_as_its_oldest)
+{
+    struct ps_range  range = { .matrix = 1, 0, 16 };
+    const float      one[N] = { 1 };
+    struct ps_header h;
+
+    cluster(1, 2, PS_ASP, PS_SGD);
+    dense_matrix();
+    push(1, 1, one);
+    h = worker_header(PS_MSG_PUSH, 0, 1);
+    h.seq = ++seq[0][0];
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 0, &h, one, 16 * sizeof(float), NULL, 0);
+    h = finishing_push(0, 1, ++seq[0][0], &range);
+    h.parts = 2;
+    h.version = 1;
+    hand(0, 0, &h, one, 16 * sizeof(float), NULL, 0);
+    ck_assert_uint_eq(account(0).version, 2);
+    ck_assert_uint_eq(account(0).staleness_max, 1);
+}
+END_TEST
+
 /* What is wrong with a push, and the answer it gets. */
 enum fault {
     SHORT_PAYLOAD,
@@ -749,13 +802,14 @@ enum fault {
     STRANGE_RANK,
     OBSERVER,
     FAR_AHEAD,
+    OF_THE_FUTURE,
     N_FAULTS
 };
 
 static const ps_status answers[N_FAULTS] = {
     PS_ERR_BAD_MESSAGE, PS_ERR_BAD_MESSAGE, PS_ERR_UNKNOWN, PS_ERR_SHAPE,
     PS_ERR_NONFINITE,   PS_ERR_DENIED,      PS_ERR_STALE,   PS_ERR_STALE,
-    PS_ERR_DENIED,      PS_ERR_DENIED,      PS_ERR_BAD_ARG,
+    PS_ERR_DENIED,      PS_ERR_DENIED,      PS_ERR_BAD_ARG, PS_ERR_BAD_MESSAGE,
 };
 
 START_TEST(refused_push_leaves_no_trace)
@@ -783,6 +837,7 @@ START_TEST(refused_push_leaves_no_trace)
         h.session = OBSERVER_SESSION;
         break;
     case FAR_AHEAD: h.seq = 2000; break;
+    case OF_THE_FUTURE: h.version = 1; break;
     case N_FAULTS: break;
     }
     hand(0, 0, &h, one, bytes, _i == EXTRA_FRAME ? one : NULL, sizeof(one));
@@ -1160,6 +1215,8 @@ static Suite *shard_suite(void)
     tcase_add_test(t, ssp_waits_for_the_slowest_and_sees_its_own);
     tcase_add_test(t, scale_divides_by_workers);
     tcase_add_test(t, scale_divides_by_staleness);
+    tcase_add_test(t, staleness_is_counted_from_the_values_that_were_used);
+    tcase_add_test(t, iteration_in_parts_is_as_old_as_its_oldest);
     tcase_add_loop_test(t, refused_push_leaves_no_trace, 0, N_FAULTS);
     tcase_add_test(t, nonfinite_push_can_be_skipped);
     tcase_add_test(t, iteration_goes_on_without_the_one_that_left);

@@ -164,6 +164,12 @@ static void spoil_job(int field)
         job.local = PS_LOCAL_NONE;
         break;
     case 35: job.lambda = -1; break;
+    case 36: job.scale = PS_SCALE_STALENESS; break;
+    case 37:
+        job.strategy = PS_BACKUP;
+        job.workers = 2;
+        job.scale = PS_SCALE_VERSIONS;
+        break;
     }
 }
 
@@ -207,6 +213,9 @@ static const char *const job_sentences[] = {
     "job lenet: average is number 0, expected one of gradient, model",
     "job lenet: average is model and local none, expected local sgd or same",
     "job lenet: lambda is -1, expected 0 or a number above it",
+    "job lenet: scale is staleness and the strategy bsp, expected none: only asp and "
+    "ssp apply pushes one by one",
+    "job lenet: scale is versions and the strategy backup, expected none",
 };
 
 START_TEST(a_job_out_of_range_gets_a_sentence)
