@@ -93,6 +93,12 @@ void *psw_ticket_owner(const struct ps_ticket *ticket);
 void psw_ticket_give_up(struct ps_ticket *ticket, uint64_t now_ns, uint64_t beat_ns,
                         uint32_t waited_ms);
 
+/* Its failure will be told, so the end of its iteration need not fail for it. */
+void psw_ticket_will_be_told(struct ps_ticket *ticket);
+
+/* A ticket that is not done fails with PS_ERR_ABORTED, and this reason. */
+void psw_ticket_abort(struct ps_ticket *ticket, const char *why);
+
 /* How a done ticket went; for a failure the sentence is said now. */
 ps_status psw_ticket_result(const struct ps_ticket *ticket) PS_CHECKED;
 

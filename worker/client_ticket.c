@@ -191,6 +191,19 @@ void psw_ticket_give_up(struct ps_ticket *t, uint64_t now_ns, uint64_t beat_ns,
                         name, waited_ms / 1e3);
 }
 
+void psw_ticket_will_be_told(struct ps_ticket *t)
+{
+    t->reported = true;
+}
+
+void psw_ticket_abort(struct ps_ticket *t, const char *why)
+{
+    char about[2 * PS_NAME_BYTES];
+
+    psw_ticket_about(t, about, sizeof(about));
+    psw_ticket_fail(t, PS_ERR_ABORTED, "%s: %s", about, why);
+}
+
 ps_status psw_ticket_result(const struct ps_ticket *t)
 {
     return t->status ? ps_fail(t->status, "%s", why(t)) : PS_OK;

@@ -93,8 +93,7 @@ static int milliseconds_until(uint64_t then_ns, uint64_t now_ns)
     return (int)((then_ns - now_ns + 999999) / 1000000);
 }
 
-/* One round: send, wait (at most until then), receive, let time pass. */
-static ps_status round_until(ps_worker *w, uint64_t then_ns)
+ps_status psw_round(ps_worker *w, uint64_t then_ns)
 {
     uint64_t  tick_ns = psw_client_next_tick(w->client);
     ps_status st;
@@ -123,10 +122,31 @@ static ps_status round_until(ps_worker *w, uint64_t then_ns)
 
 ps_status psw_progress(ps_worker *w)
 {
-    return round_until(w, 0);
+    return psw_round(w, 0);
 }
 
-ps_status psw_begin(ps_worker *w)
+uint64_t psw_heard_beat_ns(const ps_worker *w)
+{
+    return w->heartbeat ? psw_heartbeat_heard_ns(w->heartbeat) : 0;
+}
+
+/* The address of something that each thread has of its own. */
+static uintptr_t this_thread(void)
+{
+    static _Thread_local char mine;
+
+    return (uintptr_t)&mine;
+}
+
+/* Two threads at once are seen when one of them waits, as a call mostly does. */
+static bool is_another_s(ps_worker *w)
+{
+    uintptr_t thread = atomic_load(&w->thread);
+
+    return thread && thread != this_thread();
+}
+
+ps_status psw_enter(ps_worker *w)
 {
     if (!w)
         return ps_fail(PS_ERR_BAD_ARG, "worker: NULL, expected an open one");
@@ -134,26 +154,53 @@ ps_status psw_begin(ps_worker *w)
         return ps_fail(PS_ERR_FORKED,
                        "worker: opened by process %jd, used in its child",
                        (intmax_t)w->pid);
+    if (is_another_s(w))
+        return ps_fail(PS_ERR_BAD_ARG, "worker: used by two threads at once");
+    if (w->is_closing)
+        return ps_fail(PS_ERR_CLOSING, "worker: it is being closed");
     w->started_ns = ps_now_ns();
     return PS_OK;
+}
+
+ps_status psw_begin(ps_worker *w)
+{
+    ps_status st = psw_enter(w);
+
+    if (!st && w->callbacks) {
+        psw_callbacks_run(w);
+        w->started_ns = ps_now_ns();
+    }
+    return st;
+}
+
+uintptr_t psw_hold(ps_worker *w)
+{
+    return atomic_exchange(&w->thread, this_thread());
+}
+
+void psw_let_go(ps_worker *w, uintptr_t outside)
+{
+    atomic_store(&w->thread, outside);
 }
 
 static ps_status wait_done(ps_worker *w, struct ps_ticket *t)
 {
     uint64_t  deadline_ns = w->started_ns + w->timeout_ms * UINT64_C(1000000);
+    uintptr_t outside = psw_hold(w);
     ps_status st = PS_OK;
 
     while (!st && !psw_ticket_done(t)) {
         uint64_t now_ns = ps_now_ns();
 
-        if (now_ns >= deadline_ns)
-            psw_ticket_give_up(t, now_ns,
-                               w->heartbeat ? psw_heartbeat_heard_ns(w->heartbeat) : 0,
-                               w->timeout_ms);
-        else
-            st = round_until(w, deadline_ns);
+        if (now_ns >= deadline_ns) {
+            psw_ticket_give_up(t, now_ns, psw_heard_beat_ns(w), w->timeout_ms);
+        } else {
+            st = psw_round(w, deadline_ns);
+            psw_callbacks_run(w);
+        }
     }
     deliver(w);
+    psw_let_go(w, outside);
     return st;
 }
 
@@ -359,9 +406,11 @@ static bool is_gone(const ps_worker *w)
 static ps_status drain(ps_worker *w)
 {
     struct ps_ticket *t;
-    ps_status         st = psw_begin(w);
+    ps_status         st = PS_OK;
 
-    if (!st && is_gone(w))
+    w->is_closing = true;
+    w->started_ns = ps_now_ns();
+    if (is_gone(w))
         st = ps_fail(PS_ERR_UNAVAILABLE,
                      "job %s: left without goodbye, coordinator %s does not answer",
                      ps_job(w), w->coordinator);
@@ -378,6 +427,16 @@ static ps_status goodbye(ps_worker *w)
     return st ? st : psw_wait(w, &t);
 }
 
+/* May it go now?  Not from one of its callbacks, nor while another thread is inside. */
+static ps_status may_close(ps_worker *w)
+{
+    if (is_another_s(w))
+        return ps_fail(PS_ERR_BAD_ARG, "worker: used by two threads at once");
+    if (w->is_calling)
+        return ps_fail(PS_ERR_BAD_ARG, "worker: closed by a callback of its own");
+    return PS_OK;
+}
+
 /* Both in the time of one call.  What was refused on the way is no reason to stay. */
 ps_status ps_worker_close(ps_worker **worker)
 {
@@ -388,8 +447,12 @@ ps_status ps_worker_close(ps_worker **worker)
         return PS_OK;
     if (is_parents(worker))
         return ps_fail(PS_ERR_FORKED, "worker: opened by another process");
+    st = may_close(*worker);
+    if (st)
+        return st;
     st = drain(*worker);
     snprintf(why, sizeof(why), "%s", ps_log_last_error());
+    psw_callbacks_end(*worker, "the worker is closed");
     if (st == PS_ERR_TIMEOUT || st == PS_ERR_UNAVAILABLE) {
         ps_worker_abandon(worker, why);
         return st;
@@ -405,8 +468,9 @@ void ps_worker_abandon(ps_worker **worker, const char *reason)
 {
     struct ps_ticket *t;
 
-    if (!worker || !*worker || is_parents(worker))
+    if (!worker || !*worker || is_parents(worker) || may_close(*worker))
         return;
+    psw_callbacks_end(*worker, "the worker was abandoned");
     if (psw_client_bye((*worker)->client, ps_now_ns(),
                        reason && reason[0] ? reason : "without a reason",
                        &(*worker)->outbox, &t) == PS_OK)

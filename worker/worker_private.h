@@ -3,6 +3,7 @@
  *
  *     worker.c   a worker's life, and driving its client over ZeroMQ
  *     matrix.c   matrices and tickets
+ *     callback.c tickets that nobody waits for
  *     model.c    groups of matrices
  *     train.c    the training loop
  *     hash.c     the hash of a job's model
@@ -14,6 +15,7 @@
 #include "worker/heartbeat.h"
 #include "worker/options.h"
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 struct ps_worker {
@@ -34,10 +36,20 @@ struct ps_worker {
     struct ps_outbox      outbox;
 
     struct ps_model *models;
+
+    struct psw_callback *callbacks; /* promised by ps_then, oldest first */
+    uint64_t             n_promised, n_called;
+    bool                 is_calling; /* one of them runs */
+    bool                 is_closing;
+
+    _Atomic uintptr_t thread; /* that is in a call which waits; 0: none */
 };
 
-/* Each call begins with this: is the worker there, and in its own process?  The time
- * that the call may take counts from here. */
+/* Is the worker there, in its own process, and no other thread in it?  The time that
+ * the call may take counts from here. */
+ps_status psw_enter(ps_worker *worker) PS_CHECKED;
+
+/* Each call begins with this: psw_enter, and the callbacks that are due. */
 ps_status psw_begin(ps_worker *worker) PS_CHECKED;
 
 /* Waits for the ticket until the call's time is over, and drops it. */
@@ -46,8 +58,25 @@ ps_status psw_wait(ps_worker *worker, struct ps_ticket **ticket) PS_CHECKED;
 /* The same, but on PS_OK the ticket is still there for its result. */
 ps_status psw_wait_result(ps_worker *worker, struct ps_ticket **ticket) PS_CHECKED;
 
+/* While a call waits, the worker is seen to be its thread's.  What psw_hold returns is
+ * to be handed back: calls that callbacks make are inside another. */
+uintptr_t psw_hold(ps_worker *worker);
+void      psw_let_go(ps_worker *worker, uintptr_t outside);
+
+/* Sends, waits for something to come (at most until then), receives. */
+ps_status psw_round(ps_worker *worker, uint64_t then_ns) PS_CHECKED;
+
 /* Sends what is to be sent, takes what has come; waits for nothing. */
 ps_status psw_progress(ps_worker *worker) PS_CHECKED;
+
+/* When the heartbeat was last answered; 0: never. */
+uint64_t psw_heard_beat_ns(const ps_worker *worker);
+
+/* Runs the callbacks that are due, unless one is running. */
+void psw_callbacks_run(ps_worker *worker);
+
+/* Runs all of them, the worker is going; false: there were none. */
+bool psw_callbacks_end(ps_worker *worker, const char *why);
 
 /* Starts a move; psw_begin was called. */
 ps_status psw_move(ps_worker *worker, uint32_t moves, const struct psw_span *spans,

@@ -5,7 +5,7 @@
 
 api=$top_builddir/tests/system/worker_api
 
-plan 38
+plan 45
 
 psd_start first --set shards=3
 export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=20000
@@ -18,6 +18,15 @@ ok "many requests at once, waited for in any order" "$api" async
 ok "an observer reads and does not wait" "$api" observer
 ok "a worker that leaves does not hold back the others" "$api" abandoned
 ok "a child process is told that nothing here is its own" "$api" forked
+
+threads=$top_builddir/tests/system/worker_threads
+ok "callbacks are told once, in a later call" "$threads" callbacks
+ok "from inside a callback every call works" "$threads" nested
+ok "what is not done when the worker goes is told so" "$threads" ending
+ok "a child process runs no callback of its parent" "$threads" forked
+ok "threads with a worker each train together" "$threads" threads
+ok "a worker goes from thread to thread" "$threads" handed
+ok "two threads at once inside a worker are refused" "$threads" two_inside
 
 # together CASE WORKERS: one process each, all of them end well.
 together() {

@@ -21,8 +21,11 @@
  * two ps_finish it pulls, computes, and pushes; what it pushes belongs to iteration
  * clock + 1.  The job's strategy decides when a pull is answered and a push applied.
  *
- * Threads.  A worker and everything opened from it belong to one thread at a time; two
- * workers share nothing.  One small thread per worker tells the coordinator that the
+ * Threads.  A worker and everything opened from it belong to one thread at a time: it
+ * may go from one to the next when the host sees to it that one has finished before the
+ * other begins (a lock does).  Two workers share nothing.  A call that finds another
+ * thread waiting inside the same worker fails with PS_ERR_BAD_ARG; two that do not wait
+ * are not found out.  One small thread per worker tells the coordinator that the
  * process lives; it touches no data of the caller.
  *
  * Time.  A call blocks for at most the worker's timeout_ms and then returns
@@ -153,7 +156,8 @@ PS_API ps_status ps_worker_open(ps_worker              **out,
 /*
  * Waits (at most timeout_ms) until every push is acknowledged and every report
  * delivered, says goodbye, frees everything opened from the worker.  NULL is fine;
- * *worker becomes NULL in every case.  The status says whether all was delivered.
+ * *worker becomes NULL, except where the call is the caller's mistake: another thread
+ * is inside, or one of its callbacks calls.  The status says whether all was delivered.
  */
 PS_API ps_status ps_worker_close(ps_worker **worker);
 
@@ -300,6 +304,30 @@ PS_API ps_status ps_wait(ps_ticket **ticket) PS_CHECKED;
 
 /* 1: ps_wait would not block; 0: it would.  Moves what is in flight along. */
 PS_API int ps_done(ps_ticket *ticket);
+
+/*
+ * Hands the ticket over: instead of being waited for, `fn` is told how it went, once.
+ * *ticket becomes NULL, except after a failure.
+ *
+ * It runs on the calling thread within a later call on this worker, at its beginning or
+ * while it waits, so in ps_progress, too; at the latest within ps_worker_close or
+ * ps_worker_abandon, which tell PS_ERR_ABORTED of what is not done.  The ticket's time
+ * is the worker's timeout_ms from here.  Inside, ps_why() is the sentence of a failure.
+ *
+ * Inside, every call on the worker is allowed, those that wait included; no other
+ * callback runs meanwhile.  Not allowed are closing the worker (PS_ERR_BAD_ARG;
+ * ps_worker_abandon does nothing), and touching the ticket of the call that it runs in.
+ * While the worker closes, calls inside fail with PS_ERR_CLOSING.
+ */
+typedef void     ps_done_fn(void *ctx, ps_status status);
+PS_API ps_status ps_then(ps_ticket **ticket, ps_done_fn *fn, void *ctx) PS_CHECKED;
+
+/*
+ * Moves what is in flight along and runs callbacks.  Returns when one has run, when
+ * none is left to run, or after timeout_ms, of which 0 does not wait; neither is a
+ * failure.
+ */
+PS_API ps_status ps_progress(ps_worker *worker, int timeout_ms) PS_CHECKED;
 
 /* ---- models: a group of dense matrices ----------------------------------------- */
 
