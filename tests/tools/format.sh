@@ -13,5 +13,5 @@ case $("$clang_format" --version) in
     exit 77
     ;;
 esac
-find common examples server tests tools worker -name '*.[ch]' | sort |
+find bench common examples server tests tools worker -name '*.[ch]' | sort |
     xargs "$clang_format" --dry-run -Werror

@@ -5,7 +5,7 @@ inc="-I. -I$top_builddir -Icommon/include -Iworker/include"
 bad=0
 
 # EXAMPLES_CFLAGS: where cblas.h is; unset when the examples are left out.
-rooms="common server worker tools ${EXAMPLES_CFLAGS+examples}"
+rooms="common server worker tools bench ${EXAMPLES_CFLAGS+examples}"
 for h in $(find $rooms -name '*.h' | sort); do
     ${CC:-cc} $inc $EXAMPLES_CFLAGS -D_GNU_SOURCE -std=gnu11 -fsyntax-only -Wall \
         -Wno-unused-function -Werror -x c "$h" ||

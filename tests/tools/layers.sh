@@ -2,7 +2,7 @@
 # Every #include is allowed by layers.txt: down or level, never up.
 cd "${top_srcdir:?}" || exit 99
 
-find common server worker tools examples -name '*.[ch]' | sort | xargs awk '
+find common server worker tools bench examples -name '*.[ch]' | sort | xargs awk '
     function complain(what) {
         print FILENAME ":" FNR ": " what
         bad = 1

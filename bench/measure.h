@@ -1,0 +1,70 @@
+/*
+ * measure.h - how often something happens in a second, and what that is held against.
+ *
+ * A case is measured once in every round, and its limits beside it in the same round,
+ * so that both see the same machine.  What counts is the median over the rounds; lowest
+ * and highest say how far to trust it.
+ *
+ * It does not know what is counted.
+ *
+ * Thread: one, which starts the threads of a measurement and waits for them.
+ */
+#ifndef BENCH_MEASURE_H
+#define BENCH_MEASURE_H
+
+#include "common/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The same thing, measured once a round. */
+struct bench_series {
+    size_t  n, room;
+    double *at; /* in order of measurement */
+};
+
+ps_status bench_series_add(struct bench_series *s, double value) PS_CHECKED;
+void      bench_series_free(struct bench_series *s);
+
+/* Of at least one value.  The median of an even number lies between the middle two. */
+double bench_median(const struct bench_series *s);
+double bench_lowest(const struct bench_series *s);
+double bench_highest(const struct bench_series *s);
+
+/* What a case could reach at best. */
+struct bench_limit {
+    const char                *name;
+    const struct bench_series *series;
+};
+
+#define BENCH_LIMITS 2u
+
+struct bench_case {
+    char                name[96]; /* "tcp/1-shard/..." */
+    const char         *unit;
+    struct bench_series series;
+    size_t              n_limits;
+    struct bench_limit  limits[BENCH_LIMITS];
+};
+
+/* One line a case, numbers in millions. */
+void bench_print_table(const struct bench_case *cases, size_t n);
+
+/* One object a line, for every case and every limit of it. */
+void bench_print_json(const struct bench_case *cases, size_t n);
+
+/*
+ * Does the same until the time is over, then finishes what it has begun.  *done: how
+ * many were finished.  On a thread of its own.
+ */
+typedef ps_status bench_work_fn(void *ctx, uint64_t until_ns, uint64_t *done);
+
+/*
+ * Lets `n` threads work side by side, each with its own ctx; they begin together.
+ * *per_second: what all have done, over the time until the last has finished.
+ */
+ps_status bench_rate(bench_work_fn *work, void *const *ctx, size_t n, double seconds,
+                     double *per_second) PS_CHECKED;
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * server.h - the processes on the other side: a psd, and a raw server beside it.
+ *
+ * Thread: one.
+ */
+#ifndef BENCH_SERVER_H
+#define BENCH_SERVER_H
+
+#include "bench/raw.h"
+#include "common/base/limits.h"
+#include "tools/process.h"
+
+struct bench_servers {
+    char          *folder;       /* of sockets and logs */
+    struct process processes[2]; /* psd, raw */
+    char           coordinator[PS_ENDPOINT_BYTES];
+    size_t         shards;
+    char           raw[BENCH_RAW_SHARDS][PS_ENDPOINT_BYTES];
+};
+
+/*
+ * Starts both, each with so many shards, on free ports of loopback (transport "tcp") or
+ * on sockets in a folder of their own ("ipc"), and waits until they listen.  psd is
+ * found as psexp finds it.
+ */
+ps_status bench_servers_start(struct bench_servers *s, const char *transport,
+                              size_t shards) PS_CHECKED;
+
+/* Ends what runs and removes the folder.  PS_ERR_UNAVAILABLE when one of them had ended
+ * by itself; the sentence says how. */
+ps_status bench_servers_stop(struct bench_servers *s) PS_CHECKED;
+
+#endif
