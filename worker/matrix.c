@@ -47,6 +47,8 @@ static ps_status spec_from(const char *name, const ps_matrix_options *given,
     spec->init_b = o.init_b;
     spec->optimiser = o.optimiser;
     spec->weight_decay = o.weight_decay < 0 ? NAN : o.weight_decay;
+    spec->max_rows = o.max_rows;
+    spec->evict = o.evict;
     *create = !o.open_only;
     return PS_OK;
 }

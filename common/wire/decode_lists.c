@@ -291,7 +291,8 @@ static ps_status take_job_stats(struct ps_arena *a, const Psd__Wire__Header *m,
                                           .staleness_max = one->staleness_max,
                                           .waiting = one->waiting,
                                           .batches = one->batches,
-                                          .evicted = one->evicted };
+                                          .evicted = one->evicted,
+                                          .allocated_bytes = one->allocated_bytes };
     }
     h->n_job_stats = (uint32_t)n;
     h->job_stats = stats;

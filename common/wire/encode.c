@@ -348,6 +348,7 @@ static ps_status put_job_stats(struct ps_arena *a, const struct ps_header *h,
         m->waiting = stats->waiting;
         m->batches = stats->batches;
         m->evicted = stats->evicted;
+        m->allocated_bytes = stats->allocated_bytes;
     }
     return PS_OK;
 }

@@ -130,6 +130,7 @@ struct ps_job_stats {
     uint64_t waiting;                      /* requests parked at the gate */
     uint64_t batches;                      /* behind the finished pushes */
     uint64_t evicted;                      /* rows of sparse matrices */
+    uint64_t allocated_bytes;              /* for all of it, with what is kept beside */
 };
 
 /*

@@ -110,7 +110,9 @@ static void add_stats(struct ps_job_stats *sum, const struct ps_job_stats *s)
     sum->version += s->version;
     sum->bytes += s->bytes;
     sum->state_bytes += s->state_bytes;
+    sum->allocated_bytes += s->allocated_bytes;
     sum->rows += s->rows;
+    sum->evicted += s->evicted;
     sum->pushes += s->pushes;
     sum->pulls += s->pulls;
     sum->repeated += s->repeated;
@@ -140,11 +142,12 @@ static json_t *shard_json(const struct coord_shard *shard, uint32_t i)
 
     return json_pack(
         "{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o}",
+        "s:o, s:o, s:o}",
         "shard", number(i), "endpoint", text(shard->endpoint), "state",
         shard->lost ? "lost" : "up", "jobs", number(shard->n_stats), "parameter_bytes",
-        number(sum.bytes), "state_bytes", number(sum.state_bytes), "rows",
-        number(sum.rows), "pushes", number(sum.pushes), "pulls", number(sum.pulls),
+        number(sum.bytes), "state_bytes", number(sum.state_bytes), "allocated_bytes",
+        number(sum.allocated_bytes), "rows", number(sum.rows), "evicted",
+        number(sum.evicted), "pushes", number(sum.pushes), "pulls", number(sum.pulls),
         "repeated", number(sum.repeated), "refused", number(sum.refused), "waiting",
         number(sum.waiting), "bad_messages", number(shard->bad_messages), "denied",
         number(shard->denied));
@@ -207,14 +210,15 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
         if (!job->matrices[i]->spec.sparse)
             elements += ps_matrix_elements(&job->matrices[i]->spec);
     return json_pack(
-        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}",
         "job", text(job->spec.name), "number", number(job->number), "state",
         coord_job_word(job), "strategy", ps_strategy_name(job->spec.strategy),
         "workers", number(job->spec.workers), "active", number(active), "clock",
         number(coord_job_clock(job)), "matrices", number(job->n_matrices), "elements",
         number(elements), "parameter_bytes", number(account.bytes), "state_bytes",
-        number(account.state_bytes), "rows", number(account.rows), "repeated",
+        number(account.state_bytes), "allocated_bytes", number(account.allocated_bytes),
+        "rows", number(account.rows), "evicted", number(account.evicted), "repeated",
         number(account.repeated), "refused", number(account.refused), "skipped",
         number(account.skipped), "late", number(account.late), "batches",
         number(account.batches), "staleness_mean",

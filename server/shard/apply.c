@@ -2,7 +2,9 @@
  * apply.c - see apply.h.
  *
  * Contributions are walked three times: once to prepare (accumulators, writable
- * chunks, sparse rows; all that can fail), once to sum, once to step.
+ * chunks; all that can fail), once to sum, once to step.  Sparse rows are held in the
+ * store already.  Where a row's gradient is one that was pushed, as it is, it stays
+ * where it came in.
  */
 #include "server/shard/apply.h"
 
@@ -11,6 +13,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define AHEAD 8u /* rows between asking for their memory and using it */
 
 struct span {
     uint64_t from, to; /* elements of the chunk, [from, to) */
@@ -24,13 +28,18 @@ struct dense_sum {
     struct span      *spans; /* sorted, disjoint, not adjacent */
 };
 
-/* What is summed for the touched rows of a sparse matrix. */
+/* The gradient of a touched row: as it was pushed, or in `sums`. */
+struct row_sum {
+    uint32_t       place;
+    const uint8_t *gradient;
+};
+
+/* What is summed for the touched rows of a sparse matrix.  Meanwhile the tag of each is
+ * its number among them, from 1. */
 struct row_sums {
-    size_t    n_rows, rows_room;
-    uint64_t *keys;    /* [n_rows] in order of first touch */
-    uint8_t  *sums;    /* [n_rows][cols] */
-    size_t    n_table; /* power of two */
-    uint32_t *table;   /* index into keys + 1; 0 = free */
+    uint64_t        n, room;
+    struct row_sum *rows; /* [n] in order of first touch */
+    uint8_t        *sums; /* [room][cols] */
 };
 
 struct matrix_sum {
@@ -58,9 +67,8 @@ static void free_gather(struct gather *g)
             free(s->dense[d].spans);
         }
         free(s->dense);
-        free(s->rows.keys);
+        free(s->rows.rows);
         free(s->rows.sums);
-        free(s->rows.table);
     }
     free(g->sums);
 }
@@ -216,88 +224,86 @@ static void step_dense(const struct gather *g, const struct matrix_sum *s,
 
 /* ---- sparse -------------------------------------------------------------------- */
 
-static size_t slot_of(const struct row_sums *r, uint64_t key)
-{
-    size_t i = (key ^ key >> 32) * 0x9E3779B97F4A7C15u >> 20 & (r->n_table - 1);
-
-    while (r->table[i] && r->keys[r->table[i] - 1] != key)
-        i = (i + 1) & (r->n_table - 1);
-    return i;
-}
-
-static ps_status prepare_rows(struct gather *g, struct matrix_sum *s,
-                              const struct ps_range *range, const uint64_t *keys)
-{
-    void *value, *state[PSD_STORE_STATE_MAX];
-
-    s->rows.rows_room += range->count;
-    for (uint64_t i = 0; i < range->count; i++) {
-        ps_status st = psd_store_row(g->job->store, s->matrix, keys[i], &value, state);
-
-        if (st)
-            return st;
-    }
-    return PS_OK;
-}
-
 static ps_status allocate_rows(struct gather *g)
 {
     for (size_t i = 0; i < g->n; i++) {
-        struct matrix_sum *s = &g->sums[i];
-        struct row_sums   *r = &s->rows;
-        size_t             row_bytes = s->matrix->spec.cols * s->matrix->element_bytes;
+        struct row_sums *r = &g->sums[i].rows;
+        size_t bytes = g->sums[i].matrix->spec.cols * g->sums[i].matrix->element_bytes;
 
-        if (r->rows_room == 0)
+        if (r->room == 0)
             continue;
-        for (r->n_table = 16; r->n_table < 2 * r->rows_room; r->n_table *= 2)
-            ;
-        r->keys = malloc(r->rows_room * sizeof(*r->keys));
-        r->sums =
-            aligned_alloc(PS_BUF_ALIGN, (r->rows_room * row_bytes + PS_BUF_ALIGN - 1) /
-                                            PS_BUF_ALIGN * PS_BUF_ALIGN);
-        r->table = calloc(r->n_table, sizeof(*r->table));
-        if (!r->keys || !r->sums || !r->table)
+        r->rows = malloc(r->room * sizeof(*r->rows));
+        r->sums = malloc(r->room * bytes);
+        if (!r->rows || !r->sums)
             return no_memory(g->job);
     }
     return PS_OK;
 }
 
+/* The first gradient of the row, or under assign another that replaces it. */
+static void take_row(const struct gather *g, const struct matrix_sum *s, uint32_t tag,
+                     double c, const uint8_t *values)
+{
+    const uint64_t cols = s->matrix->spec.cols;
+    uint8_t       *sum = s->rows.sums + (tag - 1) * cols * s->matrix->element_bytes;
+
+    s->rows.rows[tag - 1].gradient = values;
+    if (c == 1.0)
+        return;
+    g->backend->set(s->matrix->spec.dtype, cols, sum, c, values);
+    s->rows.rows[tag - 1].gradient = sum;
+}
+
+static void add_row(const struct gather *g, const struct matrix_sum *s, uint32_t tag,
+                    double c, const uint8_t *values)
+{
+    const uint64_t  cols = s->matrix->spec.cols;
+    const uint32_t  dtype = s->matrix->spec.dtype;
+    struct row_sum *row = &s->rows.rows[tag - 1];
+    uint8_t        *sum = s->rows.sums + (tag - 1) * cols * s->matrix->element_bytes;
+
+    if (row->gradient != sum)
+        g->backend->set(dtype, cols, sum, 1.0, row->gradient);
+    g->backend->add(dtype, cols, sum, c, values);
+    row->gradient = sum;
+}
+
 static void sum_rows(const struct gather *g, struct matrix_sum *s, uint64_t n,
-                     const uint64_t *keys, double c, const uint8_t *values)
+                     const uint32_t *places, double c, const uint8_t *values)
 {
     struct row_sums *r = &s->rows;
-    const uint64_t   cols = s->matrix->spec.cols;
-    const size_t     row_bytes = cols * s->matrix->element_bytes;
-    const uint32_t   dtype = s->matrix->spec.dtype;
+    const size_t     row_bytes = s->matrix->spec.cols * s->matrix->element_bytes;
 
     for (uint64_t i = 0; i < n; i++, values += row_bytes) {
-        size_t slot = slot_of(r, keys[i]);
-        bool   is_new = r->table[slot] == 0;
+        uint32_t *tag = psd_store_tag(s->matrix, places[i]);
+        bool      is_new = *tag == 0;
 
+        if (i + AHEAD < n)
+            __builtin_prefetch(psd_store_tag(s->matrix, places[i + AHEAD]));
         if (is_new) {
-            r->keys[r->n_rows++] = keys[i];
-            r->table[slot] = (uint32_t)r->n_rows;
+            r->rows[r->n++].place = places[i];
+            *tag = (uint32_t)r->n;
         }
-        (is_new || s->last ? g->backend->set : g->backend->add)(
-            dtype, cols, r->sums + (r->table[slot] - 1) * row_bytes, c, values);
+        (is_new || s->last ? take_row : add_row)(g, s, *tag, c, values);
     }
 }
 
 static void step_rows(const struct gather *g, const struct matrix_sum *s,
                       const struct psd_hyper *hyper, uint32_t kind)
 {
-    const uint64_t cols = s->matrix->spec.cols;
-    const size_t   row_bytes = cols * s->matrix->element_bytes;
+    const struct row_sums *r = &s->rows;
 
-    for (size_t i = 0; i < s->rows.n_rows; i++) {
-        void     *value, *state[PSD_STORE_STATE_MAX];
-        ps_status st =
-            psd_store_row(g->job->store, s->matrix, s->rows.keys[i], &value, state);
+    for (uint64_t i = 0; i < r->n; i++) {
+        void *state[PSD_STORE_STATE_MAX];
+        void *value;
 
-        assert(st == PS_OK); /* it was created while preparing */
-        (void)st;
-        g->backend->step(kind, s->matrix->spec.dtype, hyper, cols, value, state,
-                         s->rows.sums + i * row_bytes);
+        if (i + AHEAD < r->n)
+            __builtin_prefetch(
+                psd_store_row(s->matrix, r->rows[i + AHEAD].place, state));
+        value = psd_store_row(s->matrix, r->rows[i].place, state);
+        g->backend->step(kind, s->matrix->spec.dtype, hyper, s->matrix->spec.cols,
+                         value, state, r->rows[i].gradient);
+        *psd_store_tag(s->matrix, r->rows[i].place) = 0;
     }
 }
 
@@ -309,19 +315,16 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
 
     for (size_t i = 0; !st && i < n; i++) {
         const struct psd_held *held = c[i].held;
-        const uint64_t *keys = held->keys ? (const void *)held->keys->data : NULL;
 
         for (uint32_t k = 0; !st && k < held->n_ranges; k++) {
             struct matrix_sum *s = find_sum(g, held->ranges[k].matrix);
 
             if (!s && (st = add_sum(g, held->ranges[k].matrix, &s)))
                 break;
-            if (s->matrix->spec.sparse) {
-                st = prepare_rows(g, s, &held->ranges[k], keys);
-                keys += held->ranges[k].count;
-            } else {
+            if (s->matrix->spec.sparse)
+                s->rows.room += held->ranges[k].count;
+            else
                 st = prepare_dense(s, &held->ranges[k]);
-            }
         }
     }
     if (!st)
@@ -331,7 +334,7 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
 
 static void sum_held(struct gather *g, const struct psd_held *held, double coefficient)
 {
-    const uint64_t *keys = held->keys ? (const void *)held->keys->data : NULL;
+    const uint32_t *places = held->places;
     const uint8_t  *values = held->values ? held->values->data : NULL;
 
     for (uint32_t k = 0; k < held->n_ranges; k++) {
@@ -341,8 +344,8 @@ static void sum_held(struct gather *g, const struct psd_held *held, double coeff
         size_t                 bytes;
 
         if (s->matrix->spec.sparse) {
-            sum_rows(g, s, range->count, keys, c, values);
-            keys += range->count;
+            sum_rows(g, s, range->count, places, c, values);
+            places += range->count;
             bytes = range->count * s->matrix->spec.cols * s->matrix->element_bytes;
         } else {
             struct dense_sum *d = dense_of(s, range->first);
@@ -439,7 +442,7 @@ static void forget_held(struct psd_job *job)
         struct psd_seat *seat = &job->seats[r];
 
         for (uint32_t i = 0; i < seat->n_held; i++)
-            psd_held_free(&seat->held[i]);
+            psd_held_free(job, &seat->held[i]);
         seat->n_held = 0;
         if (!seat->finished_open)
             seat->n_parts = seat->parts = 0; /* the rest of it will be too late */

@@ -24,7 +24,7 @@ struct psd_contribution {
 
 /*
  * Steps all touched matrices of `job` for iteration `clock` (from 1).  On failure
- * nothing has changed but that some sparse rows may have been created.
+ * nothing has changed.
  */
 ps_status psd_apply(struct psd_job *job, const struct psd_backend *backend,
                     const struct psd_contribution *contributions, size_t n,

@@ -34,18 +34,81 @@ ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
     return PS_OK;
 }
 
-void psd_held_free(struct psd_held *held)
+/* Lets go of the rows of the first n ranges. */
+static void release_rows(struct psd_job *job, struct psd_held *held, uint32_t n)
 {
+    uint32_t *places = held->places;
+
+    for (uint32_t i = 0; places && i < n; i++) {
+        psd_store_release(psd_store_find(job->store, held->ranges[i].matrix), places,
+                          held->ranges[i].count);
+        places += held->ranges[i].count;
+    }
+}
+
+void psd_held_free(struct psd_job *job, struct psd_held *held)
+{
+    release_rows(job, held, held->n_ranges);
     free(held->ranges);
-    ps_buf_drop(&held->keys);
+    free(held->places);
     ps_buf_drop(&held->values);
     *held = (struct psd_held){ 0 };
 }
 
-static void drop_held(struct psd_seat *seat)
+/* Holds the rows of all ranges, or none. */
+static ps_status hold_rows(struct psd_job *job, struct psd_held *held,
+                           const uint64_t *keys)
+{
+    uint32_t *places = held->places;
+
+    for (uint32_t i = 0; i < held->n_ranges; i++) {
+        struct psd_matrix *m = psd_store_find(job->store, held->ranges[i].matrix);
+        ps_status          st = psd_store_hold(m, keys, held->ranges[i].count, places);
+
+        if (st) {
+            release_rows(job, held, i);
+            return st;
+        }
+        keys += held->ranges[i].count;
+        places += held->ranges[i].count;
+    }
+    return PS_OK;
+}
+
+ps_status psd_held_new(struct psd_held *out, struct psd_job *job,
+                       const struct ps_header *h, const uint64_t *keys,
+                       struct ps_buf *values)
+{
+    size_t    bytes = h->n_ranges * sizeof(*out->ranges), n_rows = 0;
+    ps_status st = PS_OK;
+
+    for (uint32_t i = 0; keys && i < h->n_ranges; i++)
+        n_rows += h->ranges[i].count;
+    *out = (struct psd_held){ .seq = h->seq, .n_ranges = h->n_ranges };
+    out->ranges = malloc(bytes);
+    if (keys)
+        out->places = malloc(n_rows * sizeof(*out->places));
+    if (!out->ranges || (keys && !out->places)) {
+        st = ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory to hold a push",
+                     job->spec.name);
+    } else {
+        memcpy(out->ranges, h->ranges, bytes);
+        if (keys)
+            st = hold_rows(job, out, keys);
+    }
+    if (st) {
+        free(out->ranges);
+        free(out->places);
+        return st;
+    }
+    out->values = ps_buf_share(values);
+    return PS_OK;
+}
+
+static void drop_held(struct psd_job *job, struct psd_seat *seat)
 {
     for (uint32_t i = 0; i < seat->n_held; i++)
-        psd_held_free(&seat->held[i]);
+        psd_held_free(job, &seat->held[i]);
     seat->n_held = 0;
 }
 
@@ -57,7 +120,7 @@ void psd_job_free(struct psd_job **job)
     if (!gone)
         return;
     for (uint32_t r = 0; r < gone->spec.workers; r++) {
-        drop_held(&gone->seats[r]);
+        drop_held(gone, &gone->seats[r]);
         free(gone->seats[r].held);
     }
     for (size_t i = 0; i < gone->n_waiting; i++)
@@ -77,7 +140,7 @@ static void leave(struct psd_job *job, uint32_t rank)
     struct psd_seat *seat = &job->seats[rank];
 
     if (!seat->finished_open)
-        drop_held(seat);
+        drop_held(job, seat);
     seat->n_parts = seat->parts = 0;
     psd_gate_leave(job->gate, rank);
 }
@@ -257,12 +320,17 @@ void psd_job_say_missing(const struct psd_job *job, char *text, size_t bytes)
 
 struct ps_job_stats psd_job_account(const struct psd_job *job)
 {
+    struct psd_account  account = psd_store_account(job->store);
     struct ps_job_stats s = job->stats;
 
     s.job = job->number;
     s.clock = psd_gate_clock(job->gate);
     s.version = job->version;
     s.waiting = job->n_waiting;
-    psd_store_account(job->store, &s.bytes, &s.state_bytes, &s.rows);
+    s.bytes = account.bytes;
+    s.state_bytes = account.state_bytes;
+    s.allocated_bytes = account.allocated_bytes;
+    s.rows = account.rows;
+    s.evicted = account.evicted;
     return s;
 }

@@ -23,7 +23,7 @@ struct psd_held {
     uint64_t         seq;
     uint32_t         n_ranges;
     struct ps_range *ranges; /* [n_ranges] */
-    struct ps_buf   *keys;   /* sparse: u64 per row; else NULL */
+    uint32_t        *places; /* sparse: of each row, held in the store; else NULL */
     struct ps_buf   *values;
 };
 
@@ -114,7 +114,14 @@ uint64_t psd_job_deadline(const struct psd_job *job);
  * worker 3, which has not joined". */
 void psd_job_say_missing(const struct psd_job *job, char *text, size_t bytes);
 
-void psd_held_free(struct psd_held *held);
+/*
+ * Keeps what is needed of a push until it is applied: the values and the places of its
+ * rows, which are created now.  `keys` NULL: dense.  PS_ERR_NO_MEMORY, PS_ERR_LIMIT.
+ */
+ps_status psd_held_new(struct psd_held *out, struct psd_job *job,
+                       const struct ps_header *h, const uint64_t *keys,
+                       struct ps_buf *values) PS_CHECKED;
+void      psd_held_free(struct psd_job *job, struct psd_held *held);
 
 /* Everything that shards are asked about this job. */
 struct ps_job_stats psd_job_account(const struct psd_job *job);

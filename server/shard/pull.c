@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define VIEW_BYTES (64u << 10) /* from here on a view is cheaper than a copy */
+#define AHEAD 8u               /* rows between asking for their memory and reading it */
 
 /* The frames of an answer while it is put together. */
 struct answer {
@@ -106,21 +107,38 @@ static ps_status collect_dense(struct answer *a, struct psd_matrix *m,
     return st;
 }
 
+static void copy_rows(const struct psd_matrix *m, const uint32_t *places, uint64_t n,
+                      uint8_t *out)
+{
+    size_t row_bytes = m->spec.cols * m->element_bytes;
+    void  *state[PSD_STORE_STATE_MAX];
+
+    for (uint64_t i = 0; i < n; i++) {
+        if (i + AHEAD < n)
+            __builtin_prefetch(psd_store_row(m, places[i + AHEAD], state));
+        memcpy(out + i * row_bytes, psd_store_row(m, places[i], state), row_bytes);
+    }
+}
+
 static ps_status collect_rows(struct psd_request *r, struct answer *a,
                               struct psd_matrix *m, const struct ps_range *range,
                               const uint64_t *keys)
 {
-    size_t    row_bytes = m->spec.cols * m->element_bytes;
+    uint32_t *places = malloc(range->count * sizeof(*places));
     uint8_t  *room;
-    ps_status st = room_for(a, range->count * row_bytes, &room);
+    ps_status st;
 
-    for (uint64_t i = 0; !st && i < range->count; i++) {
-        void *value, *state[PSD_STORE_STATE_MAX];
-
-        st = psd_store_row(r->job->store, m, keys[i], &value, state);
-        if (!st)
-            memcpy(room + i * row_bytes, value, row_bytes);
+    if (!places)
+        return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for a pull of %ju rows",
+                       r->job->spec.name, (uintmax_t)range->count);
+    st = room_for(a, range->count * m->spec.cols * m->element_bytes, &room);
+    if (!st)
+        st = psd_store_hold(m, keys, range->count, places);
+    if (!st) {
+        copy_rows(m, places, range->count, room);
+        psd_store_release(m, places, range->count);
     }
+    free(places);
     return st;
 }
 

@@ -99,23 +99,9 @@ static ps_status check_parts(struct psd_request *r)
     return PS_OK;
 }
 
-/* A copy of what is needed until the iteration closes. */
 static ps_status make_held(const struct psd_request *r, struct psd_held *out)
 {
-    size_t bytes = r->h.n_ranges * sizeof(*out->ranges);
-
-    *out = (struct psd_held){ .seq = r->h.seq, .n_ranges = r->h.n_ranges };
-    if (r->h.n_ranges == 0)
-        return PS_OK;
-    out->ranges = malloc(bytes);
-    if (!out->ranges)
-        return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory to hold a push",
-                       r->job->spec.name);
-    memcpy(out->ranges, r->h.ranges, bytes);
-    if (r->sparse)
-        out->keys = ps_buf_share(r->in->frames[0]);
-    out->values = ps_buf_share(r->in->frames[r->sparse ? 1 : 0]);
-    return PS_OK;
+    return psd_held_new(out, r->job, &r->h, r->keys, r->in->frames[r->sparse ? 1 : 0]);
 }
 
 static ps_status hold(struct psd_request *r)
@@ -176,9 +162,10 @@ static ps_status apply_now(struct psd_request *r)
     if (r->skip || r->h.n_ranges == 0)
         return PS_OK;
     st = make_held(r, &held);
-    if (!st)
-        st = psd_apply(r->job, r->shard->options.backend, &only, 1, r->h.clock);
-    psd_held_free(&held);
+    if (st)
+        return st;
+    st = psd_apply(r->job, r->shard->options.backend, &only, 1, r->h.clock);
+    psd_held_free(r->job, &held);
     return st;
 }
 

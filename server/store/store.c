@@ -178,7 +178,9 @@ static ps_status matrix_new(struct psd_matrix **out, const struct psd_store *s,
     m->place = *place;
     m->n_state = n_state;
     m->element_bytes = ps_dtype_bytes(spec->dtype);
-    st = spec->sparse ? psd_rows_new(&m->rows, spec, n_state) : add_chunks(s, m);
+    st = spec->sparse
+             ? psd_rows_new(&m->rows, &m->spec, place, s->shard, s->seed, n_state)
+             : add_chunks(s, m);
     if (st) {
         matrix_free(m);
         return st;
@@ -263,40 +265,58 @@ ps_status psd_store_write(struct psd_matrix *m, struct psd_chunk *c)
     return PS_OK;
 }
 
-ps_status psd_store_row(struct psd_store *s, struct psd_matrix *m, uint64_t key,
-                        void **value, void *state[PSD_STORE_STATE_MAX])
+ps_status psd_store_hold(struct psd_matrix *m, const uint64_t *keys, uint64_t n,
+                         uint32_t *places)
 {
-    size_t    bytes = m->spec.cols * m->element_bytes;
-    bool      fresh;
-    uint8_t  *row;
-    ps_status st;
-
-    assert(m->rows);
-    if ((st = psd_rows_get(m->rows, key, &row, &fresh)))
-        return st;
-    if (fresh)
-        psd_store_fill(&m->spec, s->seed, key * m->spec.cols, m->spec.cols, row);
-    *value = row;
-    for (uint32_t i = 0; i < PSD_STORE_STATE_MAX; i++)
-        state[i] = i < m->n_state ? row + (i + 1) * bytes : NULL;
-    return PS_OK;
+    return psd_rows_hold(m->rows, keys, n, places);
 }
 
-void psd_store_account(const struct psd_store *s, uint64_t *bytes,
-                       uint64_t *state_bytes, uint64_t *rows)
+void psd_store_release(struct psd_matrix *m, const uint32_t *places, uint64_t n)
 {
-    *bytes = *state_bytes = *rows = 0;
-    for (size_t i = 0; i < s->n_matrices; i++) {
-        const struct psd_matrix *m = s->matrices[i];
-        uint64_t                 elements = 0;
+    psd_rows_release(m->rows, places, n);
+}
 
-        for (size_t c = 0; c < m->n_chunks; c++)
-            elements += m->chunks[c].n;
-        if (m->rows) {
-            elements += psd_rows_count(m->rows) * m->spec.cols;
-            *rows += psd_rows_count(m->rows);
-        }
-        *bytes += elements * m->element_bytes;
-        *state_bytes += elements * m->element_bytes * m->n_state;
-    }
+void *psd_store_row(const struct psd_matrix *m, uint32_t place,
+                    void *state[PSD_STORE_STATE_MAX])
+{
+    uint8_t *row = psd_rows_at(m->rows, place);
+    size_t   bytes = m->spec.cols * m->element_bytes;
+
+    for (uint32_t i = 0; i < PSD_STORE_STATE_MAX; i++)
+        state[i] = i < m->n_state ? row + (i + 1) * bytes : NULL;
+    return row;
+}
+
+uint32_t *psd_store_tag(const struct psd_matrix *m, uint32_t place)
+{
+    return psd_rows_tag(m->rows, place);
+}
+
+size_t psd_store_list(const struct psd_matrix *m, uint64_t from, size_t room,
+                      uint64_t *keys, uint32_t *places, uint64_t *next)
+{
+    return psd_rows_list(m->rows, from, room, keys, places, next);
+}
+
+static void account_dense(const struct psd_matrix *m, struct psd_account *a)
+{
+    uint64_t bytes = 0;
+
+    for (size_t c = 0; c < m->n_chunks; c++)
+        bytes += m->chunks[c].n * m->element_bytes;
+    a->bytes += bytes;
+    a->state_bytes += bytes * m->n_state;
+    a->allocated_bytes += bytes * (1 + m->n_state);
+}
+
+struct psd_account psd_store_account(const struct psd_store *s)
+{
+    struct psd_account a = { 0 };
+
+    for (size_t i = 0; i < s->n_matrices; i++)
+        if (s->matrices[i]->rows)
+            psd_rows_account(s->matrices[i]->rows, &a);
+        else
+            account_dense(s->matrices[i], &a);
+    return a;
 }

@@ -10,7 +10,9 @@
  *
  * Sparse rows live in pages of flat memory, found by an open-addressing table; a row
  * is created at first touch by the initialiser, a function of (seed, name, key,
- * column).
+ * column).  A matrix may have a row limit: then a row too many is refused, or the one
+ * goes that was used longest ago or least often, and starts anew when it comes back.
+ * A shard's part of the limit is its part of the slots, rounded up.
  *
  * Thread: the shard that owns it.
  */
@@ -69,14 +71,44 @@ struct psd_chunk *psd_store_chunk(struct psd_matrix *m, uint64_t first);
 ps_status psd_store_write(struct psd_matrix *m, struct psd_chunk *c) PS_CHECKED;
 
 /*
- * The sparse row of `key`, created if need be: [cols] values, then n_state x [cols]
- * of state.  Valid until the next row is created.
+ * Finds the sparse rows of keys[n], in any order, repeats allowed; those that are not
+ * there are created.  places[n] gets where they lie, which stays so while they exist,
+ * and they exist until each place has been released as often as it was held.  Every
+ * key counts as a use of its row.
+ *
+ * PS_ERR_LIMIT      there would be more rows than the matrix may have, even if all went
+ *                   that nobody holds: nothing has changed
+ * PS_ERR_NO_MEMORY  nothing has changed but that some rows may have been created
  */
-ps_status psd_store_row(struct psd_store *store, struct psd_matrix *m, uint64_t key,
-                        void **value, void *state[PSD_STORE_STATE_MAX]) PS_CHECKED;
+ps_status psd_store_hold(struct psd_matrix *m, const uint64_t *keys, uint64_t n,
+                         uint32_t *places) PS_CHECKED;
+void      psd_store_release(struct psd_matrix *m, const uint32_t *places, uint64_t n);
 
-/* Bytes of parameters and of state, and rows of sparse matrices. */
-void psd_store_account(const struct psd_store *store, uint64_t *bytes,
-                       uint64_t *state_bytes, uint64_t *rows);
+/* The row at `place`: [cols] values, which are returned, then n_state x [cols] of
+ * state. */
+void *psd_store_row(const struct psd_matrix *m, uint32_t place,
+                    void *state[PSD_STORE_STATE_MAX]);
+
+/* A number beside each row for whoever walks over rows that it holds: 0 before, to be
+ * left as 0. */
+uint32_t *psd_store_tag(const struct psd_matrix *m, uint32_t place);
+
+/*
+ * The rows that exist, in an order that nothing changes: up to `room` of them from
+ * cursor `from` on (0: from the first one), which is no use of them.  *next is the
+ * cursor behind them, 0 at the end.  Returns how many; fewer than `room` only at the
+ * end.  A row that exists from the first call to the last is listed once, any other
+ * once at most.
+ */
+size_t psd_store_list(const struct psd_matrix *m, uint64_t from, size_t room,
+                      uint64_t *keys, uint32_t *places, uint64_t *next);
+
+struct psd_account {
+    uint64_t bytes, state_bytes; /* of parameters and of optimiser state */
+    uint64_t allocated_bytes;    /* with pages not full yet, tables and marks */
+    uint64_t rows, evicted;      /* of sparse matrices */
+};
+
+struct psd_account psd_store_account(const struct psd_store *store);
 
 #endif

@@ -2,7 +2,7 @@
  * store_private.h - what the files of the store share.
  *
  *     store.c          matrices by number, chunks of dense matrices
- *     store_sparse.c   rows by key
+ *     store_sparse.c   rows by key (see store_rows.h)
  *     store_fill.c     what an element is before the first step
  *
  * Thread: the shard that owns the store.
@@ -19,18 +19,23 @@
 void psd_store_fill(const struct ps_matrix_spec *spec, uint64_t seed, uint64_t first,
                     uint64_t n, void *out);
 
-/* No rows yet; each will hold `cols` values and n_state as many of state. */
+/* No rows yet; each will hold `cols` values and n_state as many of state.  `spec` is
+ * lent for as long as there are rows. */
 ps_status psd_rows_new(struct psd_rows **out, const struct ps_matrix_spec *spec,
+                       const struct ps_place *place, uint32_t shard, uint64_t seed,
                        uint32_t n_state) PS_CHECKED;
 void      psd_rows_free(struct psd_rows **rows);
 
-/*
- * The memory of the row of `key`.  *fresh: it was not there, and is zeroed; the
- * caller fills in its values.
- */
-ps_status psd_rows_get(struct psd_rows *rows, uint64_t key, uint8_t **row,
-                       bool *fresh) PS_CHECKED;
+/* These do what psd_store_hold and the others say. */
+ps_status psd_rows_hold(struct psd_rows *rows, const uint64_t *keys, uint64_t n,
+                        uint32_t *places) PS_CHECKED;
+void      psd_rows_release(struct psd_rows *rows, const uint32_t *places, uint64_t n);
+void     *psd_rows_at(const struct psd_rows *rows, uint32_t place);
+uint32_t *psd_rows_tag(const struct psd_rows *rows, uint32_t place);
+size_t    psd_rows_list(const struct psd_rows *rows, uint64_t from, size_t room,
+                        uint64_t *keys, uint32_t *places, uint64_t *next);
 
-uint64_t psd_rows_count(const struct psd_rows *rows);
+/* Adds what they take. */
+void psd_rows_account(const struct psd_rows *rows, struct psd_account *account);
 
 #endif

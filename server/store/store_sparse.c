@@ -1,65 +1,52 @@
 /*
  * store_sparse.c - rows by key.
  *
- * Rows lie in pages of at most 1 MiB (one row, if a row is larger), one behind the
- * other in the order of their creation, and never move.  An open-addressing table with
- * linear probing leads from a key to its row.
+ * Rows lie in pages of at most 1 MiB (one row, if a row is larger) and never move; a
+ * row's place is its number among all places ever used.  Places of rows that went are
+ * used again first.
  */
-#include "server/store/store_private.h"
+#include "server/store/store_rows.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PAGE_BYTES ((size_t)1 << 20)
-#define FIRST_CELLS 64u /* a power of two, as every size of the table */
+#define AHEAD 8u /* keys between asking for a cell and looking at it */
 
-struct cell {
-    uint64_t key;
-    uint8_t *row; /* NULL: the cell is empty */
-};
-
-struct psd_rows {
-    size_t   row_bytes; /* values and state */
-    size_t   rows_per_page;
-    uint64_t n_rows;
-
-    size_t    n_pages;
-    size_t    page_room; /* of `pages` */
-    uint8_t **pages;
-
-    size_t       n_cells; /* a power of two; at most 7 of 10 are in use */
-    struct cell *cells;
-};
-
-/*
- * The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014).  The constant makes it
- * another function than the one that gives keys to shards: a shard's keys share bits of
- * that one, and would crowd here.
- */
-static uint64_t mix(uint64_t x)
+/* Its part of the limit: as large as its part of the slots, rounded up. */
+static uint64_t limit_of(const struct ps_matrix_spec *spec,
+                         const struct ps_place *place, uint32_t shard)
 {
-    x ^= 0x5a6f7c3e91d24b87u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
+    uint64_t slots = 0, whole, rest;
+
+    if (spec->max_rows == 0)
+        return UINT64_MAX;
+    for (uint32_t i = 0; i < place->n_slots; i++)
+        slots += place->shard_of[i] == shard;
+    whole = spec->max_rows / place->n_slots;
+    rest = spec->max_rows % place->n_slots;
+    return whole * slots + (rest * slots + place->n_slots - 1) / place->n_slots;
 }
 
-/* The cell of `key`, or the empty one where it belongs. */
-static struct cell *find_cell(struct cell *cells, size_t n_cells, uint64_t key)
+static unsigned page_shift(size_t row_bytes)
 {
-    size_t at = mix(key) & (n_cells - 1);
+    unsigned shift = 0;
 
-    while (cells[at].row && cells[at].key != key)
-        at = (at + 1) & (n_cells - 1);
-    return &cells[at];
+    while (row_bytes << (shift + 1) <= PAGE_BYTES)
+        shift++;
+    return shift;
 }
 
 ps_status psd_rows_new(struct psd_rows **out, const struct ps_matrix_spec *spec,
+                       const struct ps_place *place, uint32_t shard, uint64_t seed,
                        uint32_t n_state)
 {
     struct psd_rows *r = calloc(1, sizeof(*r));
     size_t           bytes;
 
-    if (!r || !(r->cells = calloc(FIRST_CELLS, sizeof(*r->cells)))) {
+    if (!r || !psd_table_init(&r->table)) {
         psd_rows_free(&r);
         return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory for its rows",
                        spec->name);
@@ -70,9 +57,13 @@ ps_status psd_rows_new(struct psd_rows **out, const struct ps_matrix_spec *spec,
         return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory for rows of %ju columns",
                        spec->name, (uintmax_t)spec->cols);
     }
+    r->spec = spec;
+    r->shard = shard;
+    r->seed = seed;
     r->row_bytes = bytes;
-    r->rows_per_page = bytes < PAGE_BYTES ? PAGE_BYTES / bytes : 1;
-    r->n_cells = FIRST_CELLS;
+    r->page_shift = page_shift(bytes);
+    r->free = PSD_NOWHERE;
+    r->limit = limit_of(spec, place, shard);
     *out = r;
     return PS_OK;
 }
@@ -84,81 +75,304 @@ void psd_rows_free(struct psd_rows **rows)
     *rows = NULL;
     if (!r)
         return;
-    for (size_t i = 0; i < r->n_pages; i++)
-        free(r->pages[i]);
+    for (size_t i = 0; i < r->n_pages; i++) {
+        free(r->pages[i].rows);
+        free(r->pages[i].tags);
+        free(r->pages[i].marks);
+    }
     free(r->pages);
-    free(r->cells);
+    free(r->heap);
+    psd_table_free(&r->table);
     free(r);
 }
 
+static bool evicts(const struct psd_rows *r)
+{
+    return r->spec->evict != PS_EVICT_NONE;
+}
+
+void *psd_rows_at(const struct psd_rows *r, uint32_t place)
+{
+    size_t in_page = place & (((uint32_t)1 << r->page_shift) - 1);
+
+    return r->pages[place >> r->page_shift].rows + in_page * r->row_bytes;
+}
+
+uint32_t *psd_rows_tag(const struct psd_rows *r, uint32_t place)
+{
+    uint32_t in_page = place & (((uint32_t)1 << r->page_shift) - 1);
+
+    return &r->pages[place >> r->page_shift].tags[in_page];
+}
+
+/* ---- room ---------------------------------------------------------------------- */
+
 static ps_status no_memory(const struct psd_rows *r)
 {
-    return ps_fail(PS_ERR_NO_MEMORY, "sparse rows: no memory for row %ju of %zu bytes",
-                   (uintmax_t)r->n_rows, r->row_bytes);
+    return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory for row %ju of %zu bytes",
+                   r->spec->name, (uintmax_t)r->table.n + 1, r->row_bytes);
 }
 
-/* Room for one more key. */
-static ps_status grow_table(struct psd_rows *r)
+static bool page_new(struct psd_page *page, const struct psd_rows *r)
 {
-    size_t       n_cells = 2 * r->n_cells;
-    struct cell *cells;
+    size_t n = (size_t)1 << r->page_shift;
+    size_t bytes = (n * r->row_bytes + PS_BUF_ALIGN - 1) / PS_BUF_ALIGN * PS_BUF_ALIGN;
 
-    if (10 * (r->n_rows + 1) <= 7 * (uint64_t)r->n_cells)
-        return PS_OK;
-    cells = calloc(n_cells, sizeof(*cells));
-    if (!cells)
-        return no_memory(r);
-    for (size_t i = 0; i < r->n_cells; i++)
-        if (r->cells[i].row)
-            *find_cell(cells, n_cells, r->cells[i].key) = r->cells[i];
-    free(r->cells);
-    r->cells = cells;
-    r->n_cells = n_cells;
-    return PS_OK;
+    /* The system backs what is touched, so a page costs what its rows take. */
+    *page = (struct psd_page){ .rows = aligned_alloc(PS_BUF_ALIGN, bytes),
+                               .tags = calloc(n, sizeof(*page->tags)) };
+    if (evicts(r))
+        page->marks = malloc(n * sizeof(*page->marks));
+    if (page->rows && page->tags && (page->marks || !evicts(r)))
+        return true;
+    free(page->rows);
+    free(page->tags);
+    free(page->marks);
+    return false;
 }
 
-/* Room for one more row. */
-static ps_status grow_pages(struct psd_rows *r)
+static bool add_page(struct psd_rows *r)
 {
-    if (r->n_rows < r->n_pages * r->rows_per_page)
-        return PS_OK;
-    if (r->n_pages == r->page_room) {
-        size_t    room = r->page_room ? 2 * r->page_room : 8;
-        uint8_t **pages = realloc(r->pages, room * sizeof(*pages));
+    if (r->n_pages == r->pages_room) {
+        size_t           room = r->pages_room ? 2 * r->pages_room : 8;
+        struct psd_page *pages = realloc(r->pages, room * sizeof(*pages));
 
         if (!pages)
-            return no_memory(r);
+            return false;
         r->pages = pages;
-        r->page_room = room;
+        r->pages_room = room;
     }
-    /* calloc: the system hands out a page of this size zeroed, and only when touched */
-    r->pages[r->n_pages] = calloc(r->rows_per_page, r->row_bytes);
-    if (!r->pages[r->n_pages])
-        return no_memory(r);
+    if (!page_new(&r->pages[r->n_pages], r))
+        return false;
     r->n_pages++;
+    return true;
+}
+
+/* Room for places up to `n_places`, and for so many rows. */
+static ps_status reserve(struct psd_rows *r, uint64_t n_places)
+{
+    if (n_places >= PSD_NOWHERE)
+        return ps_fail(PS_ERR_LIMIT, "matrix %s: %ju rows on shard %u, at most %u",
+                       r->spec->name, (uintmax_t)n_places, r->shard, PSD_NOWHERE - 1);
+    while (n_places > (uint64_t)r->n_pages << r->page_shift)
+        if (!add_page(r))
+            return no_memory(r);
+    if (!psd_table_reserve(&r->table, n_places - r->table.n) ||
+        (evicts(r) && !psd_evict_reserve(r, n_places)))
+        return no_memory(r);
     return PS_OK;
 }
 
-ps_status psd_rows_get(struct psd_rows *r, uint64_t key, uint8_t **row, bool *fresh)
-{
-    struct cell *cell = find_cell(r->cells, r->n_cells, key);
-    ps_status    st;
+/* ---- rows that come ------------------------------------------------------------ */
 
-    *fresh = !cell->row;
-    if (*fresh) {
-        if ((st = grow_pages(r)) || (st = grow_table(r)))
-            return st;
-        cell = find_cell(r->cells, r->n_cells, key);
-        cell->key = key;
-        cell->row = r->pages[r->n_rows / r->rows_per_page] +
-                    r->n_rows % r->rows_per_page * r->row_bytes;
-        r->n_rows++;
+/* There is room for it.  Nobody holds it yet. */
+static uint32_t create(struct psd_rows *r, uint64_t hash)
+{
+    const uint64_t cols = r->spec->cols;
+    const size_t   bytes = cols * ps_dtype_bytes(r->spec->dtype);
+    uint32_t       place = r->free;
+    uint8_t       *row;
+
+    if (place == PSD_NOWHERE)
+        place = r->n_places++;
+    else
+        r->free = psd_rows_mark(r, place)->at;
+    row = psd_rows_at(r, place);
+    psd_store_fill(r->spec, r->seed, psd_table_key(hash) * cols, cols, row);
+    memset(row + bytes, 0, r->row_bytes - bytes);
+    if (evicts(r))
+        *psd_rows_mark(r, place) = (struct psd_mark){ .hash = hash, .holds = 1 };
+    psd_table_put(&r->table, hash, place);
+    return place;
+}
+
+static ps_status find_or_create(struct psd_rows *r, uint64_t hash, uint32_t *place)
+{
+    ps_status st = PS_OK;
+
+    *place = psd_table_find(&r->table, hash);
+    if (*place != PSD_NOWHERE) {
+        if (evicts(r))
+            psd_evict_hold(r, *place);
+    } else {
+        if (r->free == PSD_NOWHERE)
+            st = reserve(r, (uint64_t)r->n_places + 1);
+        if (!st)
+            *place = create(r, hash);
     }
-    *row = cell->row;
+    if (!st && evicts(r))
+        psd_evict_use(r, *place);
+    return st;
+}
+
+/* Where no limit can be met. */
+static ps_status hold_all(struct psd_rows *r, const uint64_t *keys, uint64_t n,
+                          uint32_t *places)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        ps_status st;
+
+        if (i + AHEAD < n)
+            psd_table_expect(&r->table, psd_table_hash(keys[i + AHEAD]));
+        st = find_or_create(r, psd_table_hash(keys[i]), &places[i]);
+        if (st) {
+            psd_rows_release(r, places, i);
+            return st;
+        }
+    }
     return PS_OK;
 }
 
-uint64_t psd_rows_count(const struct psd_rows *r)
+/* ---- at the limit -------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
 {
-    return r->n_rows;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static uint64_t count_distinct(uint64_t *values, uint64_t n)
+{
+    uint64_t distinct = 0;
+
+    qsort(values, n, sizeof(*values), by_value);
+    for (uint64_t i = 0; i < n; i++)
+        distinct += i == 0 || values[i] != values[i - 1];
+    return distinct;
+}
+
+static ps_status refuse(const struct psd_rows *r, uint64_t fresh)
+{
+    char most[96];
+
+    snprintf(most, sizeof(most), "%ju of the matrix's max_rows %ju on shard %u",
+             (uintmax_t)r->limit, (uintmax_t)r->spec->max_rows, r->shard);
+    if (evicts(r))
+        return ps_fail(PS_ERR_LIMIT,
+                       "matrix %s: %ju new rows, but %ju of %s are part of the same "
+                       "request or of held pushes; ask for fewer rows at a time or "
+                       "raise max_rows",
+                       r->spec->name, (uintmax_t)fresh,
+                       (uintmax_t)(r->table.n - r->n_heap), most);
+    return ps_fail(PS_ERR_LIMIT,
+                   "matrix %s: %ju new rows beside %ju would be more than %s; raise it "
+                   "or choose evict lru or frequency",
+                   r->spec->name, (uintmax_t)fresh, (uintmax_t)r->table.n, most);
+}
+
+static void evict(struct psd_rows *r)
+{
+    uint32_t         place = psd_evict_next(r);
+    struct psd_mark *mark = psd_rows_mark(r, place);
+
+    psd_table_remove(&r->table, mark->hash);
+    mark->at = r->free;
+    r->free = place;
+    r->evicted++;
+}
+
+/* Room for `fresh` more rows, at the cost of others that nobody holds. */
+static ps_status make_room(struct psd_rows *r, uint64_t fresh)
+{
+    uint64_t  room = r->limit - r->table.n;
+    uint64_t  excess = fresh > room ? fresh - room : 0;
+    ps_status st;
+
+    if (excess > r->n_heap)
+        return refuse(r, fresh);
+    st = reserve(r, r->table.n + fresh - excess);
+    if (st)
+        return st;
+    while (excess-- > 0)
+        evict(r);
+    return PS_OK;
+}
+
+/*
+ * Counts the new rows first.  The known ones are held meanwhile, so that none of them
+ * goes for the others.
+ */
+static ps_status hold_within_limit(struct psd_rows *r, const uint64_t *keys, uint64_t n,
+                                   uint32_t *places)
+{
+    uint64_t *missing = malloc(n * (sizeof(*missing) + sizeof(uint32_t)));
+    uint32_t *known = (uint32_t *)(missing + n);
+    uint64_t  n_missing = 0, n_known = 0;
+    ps_status st;
+
+    if (!missing)
+        return no_memory(r);
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t hash = psd_table_hash(keys[i]);
+        uint32_t place = psd_table_find(&r->table, hash);
+
+        if (place == PSD_NOWHERE) {
+            missing[n_missing++] = hash;
+        } else {
+            known[n_known++] = place;
+            if (evicts(r))
+                psd_evict_hold(r, place);
+        }
+    }
+    st = make_room(r, count_distinct(missing, n_missing));
+    if (!st) {
+        st = hold_all(r, keys, n, places);
+        assert(st == PS_OK); /* there is room */
+    }
+    psd_rows_release(r, known, n_known);
+    free(missing);
+    return st;
+}
+
+ps_status psd_rows_hold(struct psd_rows *r, const uint64_t *keys, uint64_t n,
+                        uint32_t *places)
+{
+    if (n <= r->limit - r->table.n)
+        return hold_all(r, keys, n, places);
+    return hold_within_limit(r, keys, n, places);
+}
+
+void psd_rows_release(struct psd_rows *r, const uint32_t *places, uint64_t n)
+{
+    if (evicts(r))
+        for (uint64_t i = 0; i < n; i++)
+            psd_evict_release(r, places[i]);
+}
+
+/* ---- what there is ------------------------------------------------------------- */
+
+void psd_rows_account(const struct psd_rows *r, struct psd_account *a)
+{
+    const size_t   value_bytes = r->spec->cols * ps_dtype_bytes(r->spec->dtype);
+    const uint64_t places = (uint64_t)r->n_pages << r->page_shift;
+    const size_t beside = sizeof(uint32_t) + (evicts(r) ? sizeof(struct psd_mark) : 0);
+
+    a->rows += r->table.n;
+    a->evicted += r->evicted;
+    a->bytes += r->table.n * value_bytes;
+    a->state_bytes += r->table.n * (r->row_bytes - value_bytes);
+    a->allocated_bytes += places * (r->row_bytes + beside) +
+                          r->table.n_cells * sizeof(*r->table.cells) +
+                          r->heap_room * sizeof(*r->heap);
+}
+
+size_t psd_rows_list(const struct psd_rows *r, uint64_t from, size_t room,
+                     uint64_t *keys, uint32_t *places, uint64_t *next)
+{
+    struct psd_cell cells[64];
+    size_t          n = 0, got;
+
+    do {
+        size_t most = sizeof(cells) / sizeof(cells[0]);
+
+        got = psd_table_list(&r->table, from, most < room - n ? most : room - n, cells);
+        for (size_t i = 0; i < got; i++, n++) {
+            keys[n] = psd_table_key(cells[i].hash);
+            places[n] = cells[i].place;
+        }
+        from = got ? cells[got - 1].hash + 1 : 0; /* 0 behind the last of all */
+    } while (from != 0 && n < room);
+    *next = from;
+    return n;
 }

@@ -65,7 +65,7 @@ ends "status shows it too"       0 '^pair  *waiting ' "$psctl" status
 ends "the worker that is there"  0 '^pair  *0  *active ' "$psctl" workers
 ends "the worker that is not"    0 '^pair  *1  *expected ' "$psctl" workers
 ends "a shard has its parameters" 0 '^ *[01]  *up  *1  *16 B ' "$psctl" shards
-ends "a request waits"           0 '^ *[01]  *up  *1  *16 B  *0 B  *0  *[0-9]*  *[0-9]*  *1 ' \
+ends "a request waits"           0 '^ *[01]  *up  *1  *16 B  *0 B  *16 B  *0  *0  *[0-9]*  *[0-9]*  *1 ' \
     "$psctl" shards
 
 for part in status jobs workers shards; do
@@ -97,8 +97,8 @@ is   "it ends well when told to"  "$?" 0
 # Every key that psctl(1) names.
 missing=
 for key in endpoint uptime_seconds server_epoch bad_messages denied servers host pid \
-    shards shard state jobs parameter_bytes state_bytes rows pushes pulls repeated refused \
-    waiting job number strategy workers active clock matrices elements samples bytes_pushed \
+    shards shard state jobs parameter_bytes state_bytes allocated_bytes rows \
+    evicted pushes pulls repeated refused waiting job number strategy workers active clock matrices elements samples bytes_pushed \
     bytes_pulled age_seconds members rank incarnation silent_seconds retries skipped late \
     staleness_mean staleness_max; do
     grep -q "\"$key\":" status.json || missing="$missing $key"

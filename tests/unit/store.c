@@ -282,18 +282,18 @@ END_TEST
 START_TEST(accounts_say_what_dense_matrices_take)
 {
     struct ps_matrix_spec spec = dense(PS_F32, 10, 100);
-    uint64_t              bytes, state, rows;
+    struct psd_account    a = psd_store_account(store);
 
-    psd_store_account(store, &bytes, &state, &rows);
-    ck_assert_uint_eq(bytes + state + rows, 0);
+    ck_assert_uint_eq(a.bytes + a.state_bytes + a.allocated_bytes + a.rows, 0);
     add(&spec, 2);
     spec = dense(PS_F64, 1, 300000);
     spec.number = 2;
     add(&spec, 1);
-    psd_store_account(store, &bytes, &state, &rows);
-    ck_assert_uint_eq(bytes, 1000 * 4 + 300000 * 8);
-    ck_assert_uint_eq(state, 2 * 1000 * 4 + 300000 * 8);
-    ck_assert_uint_eq(rows, 0);
+    a = psd_store_account(store);
+    ck_assert_uint_eq(a.bytes, 1000 * 4 + 300000 * 8);
+    ck_assert_uint_eq(a.state_bytes, 2 * 1000 * 4 + 300000 * 8);
+    ck_assert_uint_eq(a.allocated_bytes, a.bytes + a.state_bytes);
+    ck_assert_uint_eq(a.rows, 0);
 }
 END_TEST
 
@@ -301,13 +301,11 @@ START_TEST(a_matrix_larger_than_the_host_leaves_no_trace)
 {
     struct ps_matrix_spec spec = dense(PS_F32, (uint64_t)1 << 25, (uint64_t)1 << 25);
     struct ps_place       place = place_on(&spec, 1);
-    uint64_t              bytes, state, rows;
 
     ck_assert_status(psd_store_add(store, &spec, &place, 1), PS_ERR_NO_MEMORY);
     ck_assert_why("matrix fc1.weight: 9.01e+15 bytes on shard 0");
     ck_assert_ptr_null(psd_store_find(store, spec.number));
-    psd_store_account(store, &bytes, &state, &rows);
-    ck_assert_uint_eq(bytes, 0);
+    ck_assert_uint_eq(psd_store_account(store).allocated_bytes, 0);
     spec = dense(PS_F32, 2, 2);
     add(&spec, 1);
 }
@@ -316,10 +314,11 @@ END_TEST
 /* The values of a row; its state in state[]. */
 static float *touch(struct psd_matrix *m, uint64_t key, void *state[2])
 {
-    void *value = NULL;
+    uint32_t place;
 
-    ck_assert_ok(psd_store_row(store, m, key, &value, state));
-    return value;
+    ck_assert_ok(psd_store_hold(m, &key, 1, &place));
+    psd_store_release(m, &place, 1);
+    return psd_store_row(m, place, state);
 }
 
 enum { N_KEYS = 100000, COLS = 3 };
@@ -336,7 +335,8 @@ START_TEST(sparse_rows_keep_what_is_written_to_them)
 {
     struct ps_matrix_spec spec = sparse(COLS);
     struct psd_matrix    *m = add(&spec, 2);
-    uint64_t              bytes, state_bytes, rows, wrong = 0;
+    struct psd_account    a;
+    uint64_t              wrong = 0;
     void                 *state[2];
     float                *w;
 
@@ -359,10 +359,10 @@ START_TEST(sparse_rows_keep_what_is_written_to_them)
         }
     }
     ck_assert_uint_eq(wrong, 0);
-    psd_store_account(store, &bytes, &state_bytes, &rows);
-    ck_assert_uint_eq(rows, N_KEYS);
-    ck_assert_uint_eq(bytes, (uint64_t)N_KEYS * COLS * 4);
-    ck_assert_uint_eq(state_bytes, 2 * bytes);
+    a = psd_store_account(store);
+    ck_assert_uint_eq(a.rows, N_KEYS);
+    ck_assert_uint_eq(a.bytes, (uint64_t)N_KEYS * COLS * 4);
+    ck_assert_uint_eq(a.state_bytes, 2 * a.bytes);
 }
 END_TEST
 
@@ -475,8 +475,9 @@ START_TEST(without_memory_nothing_is_created)
     struct ps_matrix_spec big = dense(PS_F32, 16, 1 << 20), rows = sparse(1 << 24);
     struct ps_place       place = place_on(&big, 1);
     struct psd_matrix    *m;
-    void                 *value, *state[2];
-    uint64_t              bytes, state_bytes, n_rows;
+    struct psd_account    a;
+    uint64_t              key = 7;
+    uint32_t              where;
     ps_status             added, created;
     struct rlimit         limit;
 
@@ -487,15 +488,15 @@ START_TEST(without_memory_nothing_is_created)
 
     limit = memory_ends(256 << 10);
     added = psd_store_add(store, &big, &place, 1);
-    created = psd_store_row(store, m, 7, &value, state);
+    created = psd_store_hold(m, &key, 1, &where);
     memory_is_back(limit);
 
     ck_assert_int_eq(added, PS_ERR_NO_MEMORY);
     ck_assert_int_eq(created, PS_ERR_NO_MEMORY);
     ck_assert_ptr_null(psd_store_find(store, 2));
-    psd_store_account(store, &bytes, &state_bytes, &n_rows);
-    ck_assert_uint_eq(bytes + state_bytes + n_rows, 0);
-    ck_assert_ok(psd_store_row(store, m, 7, &value, state));
+    a = psd_store_account(store);
+    ck_assert_uint_eq(a.bytes + a.state_bytes + a.rows, 0);
+    ck_assert_ok(psd_store_hold(m, &key, 1, &where));
 }
 END_TEST
 #endif

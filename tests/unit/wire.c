@@ -53,9 +53,9 @@ static struct ps_report_record records[2] = { { 1, 2, 3, 4, "train/loss", -0.0 }
                                               { UINT64_MAX, UINT64_MAX, UINT64_MAX,
                                                 UINT32_MAX, "a", 0x1p-1074 } };
 static struct ps_traffic       traffic = { 1, 2, 3, 4, 5, 6, 7, UINT64_MAX };
-static struct ps_job_stats     stats[2] = {
-        { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17 }, { .job = UINT32_MAX }
-};
+static struct ps_job_stats stats[2] = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+                                          15, 16, 17, 18 },
+                                        { .job = UINT32_MAX } };
 
 static void some_specs(void)
 {

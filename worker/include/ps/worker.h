@@ -203,12 +203,14 @@ typedef struct ps_matrix_options {
     ps_optimiser optimiser;    /* PS_OPTIMISER_JOB: the job's */
     double       weight_decay; /* negative: the job's */
     int          open_only;    /* 1: PS_ERR_UNKNOWN when it does not exist */
+    uint64_t     max_rows;     /* sparse: see ps_sparse; 0: any number */
+    ps_evict     evict;        /* sparse: what goes when they are there */
 } ps_matrix_options;
 
 #define PS_MATRIX_OPTIONS_INIT                                                         \
     {                                                                                  \
         sizeof(ps_matrix_options), PS_F32, PS_INIT_ZERO, 0, 0, PS_OPTIMISER_JOB, -1.0, \
-            0                                                                          \
+            0, 0, PS_EVICT_NONE                                                        \
     }
 #ifdef __cplusplus
 #define PS_MATRIX_OPTIONS (ps_matrix_options PS_MATRIX_OPTIONS_INIT)
@@ -229,7 +231,18 @@ PS_API ps_status ps_dense(ps_worker *worker, const char *name, uint64_t rows,
                           uint64_t cols, const ps_matrix_options *options,
                           ps_matrix **out) PS_CHECKED;
 
-/* Rows by key, created at first touch by the initialiser. */
+/*
+ * Rows by key, created at first touch, pull or push, by the initialiser: what a row
+ * starts as does not depend on when it is touched, by whom, and on which shard it lies.
+ *
+ * With `max_rows` each shard keeps at most its part of them, rounded up.  What happens
+ * to a row too many says `evict`: PS_EVICT_NONE refuses the pull or push that asks for
+ * it, with PS_ERR_LIMIT and nothing changed; otherwise the row goes that was used
+ * longest ago, or least often (of several the one used longest ago), and should it come
+ * back it starts anew.  The rows of one request, and those with pushes that an open
+ * iteration holds, stay; what asks for more rows beside them is refused as above.  Each
+ * key of a pull or push is one use of its row.
+ */
 PS_API ps_status ps_sparse(ps_worker *worker, const char *name, uint64_t cols,
                            const ps_matrix_options *options,
                            ps_matrix              **out) PS_CHECKED;
@@ -268,6 +281,7 @@ PS_API ps_status ps_pull_rows(ps_matrix *m, const uint64_t *keys, uint64_t n,
  *
  * PS_ERR_NONFINITE   it holds a NaN or an infinity and the job refuses those
  * PS_ERR_STALE       the iteration is closed already
+ * PS_ERR_LIMIT       the matrix would have more rows than it may, see ps_sparse
  */
 PS_API ps_status ps_push(ps_matrix *m, const float *grad) PS_CHECKED;
 PS_API ps_status ps_push_any(ps_matrix *m, const void *grad) PS_CHECKED;
