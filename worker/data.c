@@ -220,8 +220,9 @@ static ps_status order_epoch(struct ps_data *d, uint64_t seed, uint32_t rank,
     return PS_OK;
 }
 
-ps_status ps_data_batch(ps_data *d, uint64_t seed, uint32_t rank, uint32_t workers,
-                        uint32_t batch, uint64_t clock, ps_batch *out)
+ps_status ps_data_epoch_batch(ps_data *d, uint64_t seed, uint32_t rank,
+                              uint32_t workers, uint32_t batch, uint64_t epoch,
+                              uint64_t iteration, ps_batch *out)
 {
     uint64_t  iterations = ps_data_iterations(d, workers, batch);
     uint64_t  first;
@@ -238,16 +239,33 @@ ps_status ps_data_batch(ps_data *d, uint64_t seed, uint32_t rank, uint32_t worke
                        "data: %" PRIu64 " samples are too few for %u workers with "
                        "batches of %u",
                        d->n, workers, batch);
-    st = order_epoch(d, seed, rank, workers, clock / iterations);
+    if (iteration >= iterations)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "data: iteration %" PRIu64 " of an epoch of %" PRIu64, iteration,
+                       iterations);
+    st = order_epoch(d, seed, rank, workers, epoch);
     if (st)
         return st;
-    out->clock = clock;
-    out->epoch = clock / iterations;
-    out->iteration = clock % iterations;
-    first = (out->iteration * workers + rank) * batch;
-    out->position = out->epoch * iterations * workers * batch + first;
-    out->n = batch;
-    out->sample = d->at.order +
-                  (d->partition == PS_PARTITION_NONE ? first : out->iteration * batch);
+    first = (iteration * workers + rank) * batch;
+    *out = (ps_batch){
+        .clock = epoch * iterations + iteration,
+        .epoch = epoch,
+        .iteration = iteration,
+        .position = epoch * iterations * workers * batch + first,
+        .n = batch,
+        .sample = d->at.order +
+                  (d->partition == PS_PARTITION_NONE ? first : iteration * batch),
+    };
     return PS_OK;
+}
+
+ps_status ps_data_batch(ps_data *d, uint64_t seed, uint32_t rank, uint32_t workers,
+                        uint32_t batch, uint64_t clock, ps_batch *out)
+{
+    uint64_t iterations = ps_data_iterations(d, workers, batch);
+
+    if (!iterations) /* which is said there */
+        iterations = 1;
+    return ps_data_epoch_batch(d, seed, rank, workers, batch, clock / iterations,
+                               clock % iterations, out);
 }

@@ -133,11 +133,6 @@ ps_status ps_model_push_pull(ps_model *model)
     return move_and_wait(model, PSW_PUSH | PSW_FINISH | PSW_PULL);
 }
 
-ps_status psw_model_push_finish(ps_model *model)
-{
-    return move_and_wait(model, PSW_PUSH | PSW_FINISH);
-}
-
 const struct psw_span *psw_model_spans(const ps_model *model, uint32_t *n)
 {
     *n = model->n;

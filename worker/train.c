@@ -1,31 +1,42 @@
 /*
  * train.c - the training loop.
  *
- * Under bsp the values of the next iteration come of this iteration's gradients, so the
- * request for them rides on the push: one round trip, and nothing to gain by asking
- * earlier.  Under asp they are there at any time: with prefetch they are asked for
- * before the gradient is computed and arrive meanwhile in buffers of the loop's own,
- * which are copied into the model's when the gradient function has returned.  They lack
- * this worker's push in between, and no more than that.  The last iteration of an epoch
- * waits for its own push all the same: the epoch function sees every step.
+ * course.h says which batch comes next and what lies between two: a push, a pull, both
+ * or nothing.  local.h makes what is pushed of the gradients, and local steps.
+ *
+ * Under bsp the next values come of this push, so the request for them rides on it: one
+ * round trip, and nothing to gain by asking earlier.  Under asp they are there at any
+ * time: with prefetch they are asked for before the gradient of the batch that they
+ * follow is computed, and arrive meanwhile in buffers of the loop's own, which are
+ * copied into the model's when the gradient function has returned.  They lack what this
+ * worker has pushed since they were asked for, and no more than that.  The last batch
+ * of an epoch waits for its own push all the same: the epoch function sees every step.
  */
 #include "worker/worker_private.h"
 
 #include "common/net/net.h"
+#include "worker/course.h"
 #include "worker/delay.h"
+#include "worker/local.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct training {
-    ps_worker       *worker;
-    ps_model        *model;
-    ps_data         *data;
-    ps_gradient_fn  *gradient;
-    ps_train_options options;
-    uint64_t         iterations; /* of an epoch */
-    struct psw_delay delay;
+    ps_worker        *worker;
+    ps_model         *model;
+    ps_data          *data;
+    ps_gradient_fn   *gradient;
+    ps_train_options  options;
+    struct psw_course course;
+    struct psw_spot   spot; /* the next batch */
+    struct psw_delay  delay;
+    struct psw_local *local;
+    uint64_t          end_epoch, end_iteration; /* where it is to end */
+
+    uint64_t window_samples; /* since the last push */
+    uint32_t window_batches;
 
     double   loss; /* sum since the last report */
     uint32_t n_loss;
@@ -90,15 +101,14 @@ static ps_status take_next(struct training *t, struct ps_ticket **ticket)
     return st;
 }
 
-/* ---- one iteration -------------------------------------------------------------- */
+/* ---- one batch ------------------------------------------------------------------ */
 
 static ps_status compute(struct training *t, const ps_batch *batch)
 {
-    ps_step   step = { .worker = t->worker, .batch = batch, .data = t->data };
-    double    loss = 0;
-    uint64_t  began_ns = ps_now_ns();
-    int       said = t->gradient(t->options.ctx, &step, &loss);
-    ps_status st;
+    ps_step  step = { .worker = t->worker, .batch = batch, .data = t->data };
+    double   loss = 0;
+    uint64_t began_ns = ps_now_ns();
+    int      said = t->gradient(t->options.ctx, &step, &loss);
 
     if (said)
         return ps_fail(PS_ERR_ABORTED,
@@ -112,36 +122,75 @@ static ps_status compute(struct training *t, const ps_batch *batch)
     t->n_loss++;
     t->epoch_loss += loss;
     t->n_epoch_loss++;
-    st = ps_weight(t->worker, batch->n);
-    if (!st)
-        ps_count_samples(t->worker, batch->n);
-    return st;
+    t->window_samples += batch->n;
+    t->window_batches++;
+    ps_count_samples(t->worker, batch->n);
+    psw_local_take(t->local, t->spot.clock + 1);
+    return PS_OK;
 }
 
-static ps_status iterate_ahead(struct training *t, const ps_batch *batch)
+static ps_status move(struct training *t, uint32_t moves)
 {
-    struct ps_ticket *next = NULL;
-    ps_status         st = ask_ahead(t, &next);
+    struct ps_ticket *ticket;
+    ps_status         st = psw_begin(t->worker);
 
     if (!st)
-        st = compute(t, batch);
-    if (!st)
-        st = psw_model_push_finish(t->model);
-    if (!st)
-        st = take_next(t, &next);
-    if (next)
-        psw_ticket_drop(&next);
+        st = psw_move(t->worker, moves, psw_local_spans(t->local), t->n_spans, &ticket);
+    return st ? st : psw_wait(t->worker, &ticket);
+}
+
+static void sign_window(struct training *t)
+{
+    psw_client_weight(t->worker->client, (double)t->window_samples);
+    psw_client_batches(t->worker->client, t->window_batches);
+    t->window_samples = 0;
+    t->window_batches = 0;
+}
+
+/* What lies between this batch and the next.  `next`: values that are on their way. */
+static ps_status exchange(struct training *t, bool pushes, bool pulls,
+                          struct ps_ticket **next)
+{
+    uint32_t  moves = pulls && !*next ? PSW_PULL : 0;
+    uint64_t  clock = t->spot.clock + pushes;
+    ps_status st = PS_OK;
+
+    psw_local_settle(t->local);
+    if (pushes) {
+        moves |= PSW_PUSH | PSW_FINISH;
+        sign_window(t);
+    }
+    if (moves)
+        st = move(t, moves);
+    if (!st && *next)
+        st = take_next(t, next);
+    /* A backup worker that came too late goes on with the values of where it goes on.
+     */
+    if (!st && !pulls && ps_clock(t->worker) != clock)
+        st = move(t, PSW_PULL);
+    psw_local_go_on(t->local, pushes);
     return st;
 }
 
 static ps_status iterate(struct training *t, const ps_batch *batch)
 {
-    ps_status st;
+    bool              pushes = psw_course_pushes(&t->course, &t->spot);
+    bool              pulls = psw_course_pulls(&t->course, &t->spot);
+    bool              ahead = t->ahead && pulls && !psw_course_ends_epoch(&t->spot);
+    struct ps_ticket *next = NULL;
+    ps_status         st = ahead ? ask_ahead(t, &next) : PS_OK;
 
-    if (t->ahead && batch->iteration + 1 < t->iterations)
-        return iterate_ahead(t, batch);
-    st = compute(t, batch);
-    return st ? st : ps_model_push_pull(t->model);
+    if (!st)
+        st = compute(t, batch);
+    if (!st && (pushes || pulls))
+        st = exchange(t, pushes, pulls, &next);
+    if (next)
+        psw_ticket_drop(&next);
+    if (st || !pushes)
+        t->spot.iteration++;
+    else
+        psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
+    return st;
 }
 
 /* ---- the run -------------------------------------------------------------------- */
@@ -174,29 +223,36 @@ static ps_status end_epoch(struct training *t, uint64_t epoch, bool *stop)
     return st;
 }
 
+static bool is_over(const struct training *t)
+{
+    if (t->spot.epoch != t->end_epoch)
+        return t->spot.epoch > t->end_epoch;
+    return t->spot.iteration >= t->end_iteration;
+}
+
 static ps_status run(struct training *t)
 {
     const uint32_t every = t->options.report_every;
-    uint64_t       clock = ps_clock(t->worker);
-    uint64_t       end = clock + t->options.epochs * t->iterations;
     bool           stop = false;
     ps_status      st = ps_model_pull(t->model);
     ps_batch       batch;
 
+    psw_local_go_on(t->local, true);
     t->epoch_ns = ps_now_ns();
-    /* A backup worker that came too late goes on from a later clock than the next. */
-    for (; !st && !stop && clock < end; clock = ps_clock(t->worker)) {
-        st = ps_data_batch(t->data, ps_seed(t->worker), ps_rank(t->worker),
-                           ps_workers(t->worker), t->options.batch, clock, &batch);
+    while (!st && !stop && !is_over(t)) {
+        st = psw_course_take(&t->course, &t->spot, t->data, ps_seed(t->worker),
+                             ps_rank(t->worker), &batch);
         if (!st)
             st = iterate(t, &batch);
         if (!st && every && t->n_loss == every)
             st = report_loss(t);
-        if (!st && ps_clock(t->worker) / t->iterations > batch.epoch)
+        if (!st && t->spot.epoch > batch.epoch)
             st = end_epoch(t, batch.epoch, &stop);
     }
     return st;
 }
+
+/* ---- beginning and end ---------------------------------------------------------- */
 
 static ps_status check(ps_worker *worker, const ps_model *model, const ps_data *data,
                        ps_gradient_fn *gradient)
@@ -215,35 +271,110 @@ static ps_status check(ps_worker *worker, const ps_model *model, const ps_data *
     return PS_OK;
 }
 
+static ps_status check_course(const struct training *t)
+{
+    const struct psw_course *c = &t->course;
+    uint64_t                 last = t->end_iteration ? t->end_epoch : t->end_epoch - 1;
+    ps_status                st = psw_course_check(c);
+
+    if (st || t->options.epochs == 0)
+        return st;
+    if (c->growth > 1 && psw_client_job(t->worker->client)->optimiser.schedule.epochs)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "training: the batch grows and the job's learning rate counts "
+                       "epochs, which then differ in clocks, expected a schedule that "
+                       "counts clocks");
+    if (psw_course_iterations(c, last) == 0)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "training: %" PRIu64 " samples are too few for %u workers with "
+                       "batches of %u",
+                       ps_data_n(t->data), c->workers, psw_course_batch(c, last));
+    return PS_OK;
+}
+
+static ps_status plan(struct training *t)
+{
+    const ps_train_options   *o = &t->options;
+    const struct ps_job_spec *job = psw_client_job(t->worker->client);
+
+    t->course = (struct psw_course){ .data = t->data,
+                                     .workers = job->workers,
+                                     .batch = o->batch,
+                                     .growth = o->growth,
+                                     .growth_every = o->growth_every,
+                                     .growth_max = o->growth_max,
+                                     .nfetch = job->nfetch,
+                                     .npush = job->npush };
+    psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
+    t->end_epoch = t->spot.epoch + o->epochs;
+    t->end_iteration = t->spot.iteration;
+    t->ahead = o->prefetch && job->strategy == PS_ASP;
+    return check_course(t);
+}
+
+static ps_status prepare(struct training *t)
+{
+    const struct psw_span *own = psw_model_spans(t->model, &t->n_spans);
+    ps_status              st = psw_delay_read(&t->delay);
+
+    if (!st)
+        st = plan(t);
+    if (!st)
+        st = psw_local_new(&t->local, psw_client_job(t->worker->client), own,
+                           t->n_spans);
+    return st || !t->ahead ? st : make_room(t);
+}
+
 ps_status ps_train(ps_worker *worker, ps_model *model, ps_data *data,
                    ps_gradient_fn *gradient, const ps_train_options *options)
 {
-    ps_train_options o = PS_TRAIN_OPTIONS;
-    struct training  t;
-    ps_status        st = check(worker, model, data, gradient);
+    struct training t = { .worker = worker,
+                          .model = model,
+                          .data = data,
+                          .gradient = gradient,
+                          .options = PS_TRAIN_OPTIONS };
+    ps_status       st = check(worker, model, data, gradient);
 
     if (!st && options)
-        st = psw_options_take(&o, sizeof(o), options, "ps_train_options");
-    if (st)
-        return st;
-    t = (struct training){ .worker = worker,
-                           .model = model,
-                           .data = data,
-                           .gradient = gradient,
-                           .options = o };
-    t.iterations = ps_data_iterations(data, ps_workers(worker), o.batch);
-    t.ahead = o.prefetch && psw_client_job(worker->client)->strategy == PS_ASP;
-    st = psw_delay_read(&t.delay);
-    if (!st && t.iterations == 0)
-        st = ps_fail(PS_ERR_BAD_ARG,
-                     "training: %" PRIu64 " samples are too few for %u workers with "
-                     "batches of %u",
-                     ps_data_n(data), ps_workers(worker), o.batch);
-    if (!st && t.ahead)
-        st = make_room(&t);
+        st = psw_options_take(&t.options, sizeof(t.options), options,
+                              "ps_train_options");
+    if (!st)
+        st = prepare(&t);
     if (!st)
         st = run(&t);
+    psw_local_free(&t.local);
     free(t.spans);
     free(t.next);
     return st;
+}
+
+/* ---- before there is a worker --------------------------------------------------- */
+
+static struct psw_course course_of(const ps_train_settings *s)
+{
+    return (struct psw_course){ .batch = s->batch,
+                                .growth = s->growth,
+                                .growth_every = s->growth_every,
+                                .growth_max = s->growth_max,
+                                .nfetch = 1,
+                                .npush = s->npush ? s->npush : 1 };
+}
+
+uint32_t ps_train_batch(const ps_train_settings *settings, uint64_t epoch)
+{
+    struct psw_course c = course_of(settings);
+
+    return psw_course_batch(&c, epoch);
+}
+
+uint64_t ps_train_clocks(const ps_train_settings *settings, const ps_data *data,
+                         uint32_t workers)
+{
+    struct psw_course c = course_of(settings);
+
+    if (c.growth > 1)
+        return 0;
+    c.data = data;
+    c.workers = workers;
+    return psw_course_clocks(&c, 0);
 }

@@ -90,9 +90,6 @@ ps_status psw_open_matrix(ps_worker *worker, const struct ps_matrix_spec *spec,
  * added. */
 const struct psw_span *psw_model_spans(const ps_model *model, uint32_t *n);
 
-/* Pushes all gradients and finishes the iteration; the values are asked for apart. */
-ps_status psw_model_push_finish(ps_model *model) PS_CHECKED;
-
 void psw_models_free(ps_worker *worker);
 
 #endif

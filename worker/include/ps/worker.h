@@ -95,6 +95,9 @@ typedef struct ps_train_settings {
     uint32_t     workers; /* of the job, where the environment does not say it */
     ps_partition partition;
     int          label_column, header; /* as ps_data_open_csv takes them */
+    double       growth;               /* of the batch: see ps_train_options */
+    uint32_t     growth_every, growth_max;
+    uint64_t     npush; /* batches of a push, which is a clock of the job */
 } ps_train_settings;
 
 PS_API void ps_settings_train(const ps_settings *settings, ps_train_settings *out);
@@ -477,7 +480,7 @@ PS_API ps_status ps_data_partition(ps_data *data, ps_partition scheme) PS_CHECKE
  * this epoch.
  */
 typedef struct ps_batch {
-    uint64_t        clock;     /* iterations before this one */
+    uint64_t        clock;     /* batches before this one, of earlier epochs too */
     uint64_t        epoch;     /* from 0 */
     uint64_t        iteration; /* within the epoch, from 0 */
     uint64_t        position;  /* of the first sample in the run; for random streams */
@@ -491,6 +494,14 @@ PS_API uint64_t  ps_data_iterations(const ps_data *data, uint32_t workers,
 PS_API ps_status ps_data_batch(ps_data *data, uint64_t seed, uint32_t rank,
                                uint32_t workers, uint32_t batch, uint64_t clock,
                                ps_batch *out) PS_CHECKED;
+
+/*
+ * The same by epoch and iteration, for batches that are not the same in all epochs.
+ * `clock` and `position` are filled as if they were.
+ */
+PS_API ps_status ps_data_epoch_batch(ps_data *data, uint64_t seed, uint32_t rank,
+                                     uint32_t workers, uint32_t batch, uint64_t epoch,
+                                     uint64_t iteration, ps_batch *out) PS_CHECKED;
 
 /*
  * Random numbers as a function of (seed, stream, index) alone (Philox4x32-10): the
@@ -532,11 +543,14 @@ typedef struct ps_train_options {
     uint32_t     report_every; /* iterations between reports of the loss; 0 = none */
     ps_epoch_fn *epoch;        /* may be NULL */
     void        *ctx;          /* of both functions */
+    double       growth;       /* of the batch, a factor; 0 or 1: it does not grow */
+    uint32_t     growth_every; /* after so many epochs each; 0 counts as 1 */
+    uint32_t     growth_max;   /* samples; 0: 1048576 */
 } ps_train_options;
 
 #define PS_TRAIN_OPTIONS_INIT                                                          \
     {                                                                                  \
-        sizeof(ps_train_options), 1, 64, 1, 20, 0, 0                                   \
+        sizeof(ps_train_options), 1, 64, 1, 20, 0, 0, 0, 0, 0                          \
     }
 #ifdef __cplusplus
 #define PS_TRAIN_OPTIONS (ps_train_options PS_TRAIN_OPTIONS_INIT)
@@ -545,23 +559,56 @@ typedef struct ps_train_options {
 #endif
 
 /*
- * Pulls, and for every iteration of every epoch: takes the batch, calls `gradient`,
- * pushes and pulls.  With prefetch under asp the request for the next values is on its
- * way while the gradient is computed, so they are one update older, except those that
- * the epoch function sees.  Under bsp the next values come of this push and the request
- * travels with it; prefetch changes nothing.  Reports `loss` (mean since the last
- * report) and after each epoch `epoch_seconds` (the time of its iterations, without the
- * epoch function's), counts samples, and sets the weight of each push to the batch's
- * size.
+ * For every batch of every epoch: calls `gradient`; and, as the job's nfetch and npush
+ * say, pulls before the first batch of each fetch window and pushes the sum of the
+ * gradients after the last batch of each push window.  Windows begin anew with each
+ * epoch, and the last ones of an epoch end with it, so that nothing is left over and
+ * the epoch function sees the values of everything that was pushed.  The job's
+ * iterations, its clock, are push windows.
+ *
+ *   nfetch > npush   pushes without pulling; `local` says what becomes of the values
+ *                    meanwhile
+ *   nfetch < npush   a pull in a push window overwrites what the local steps have made
+ *                    of the values; under `average: model` what they led to is kept
+ *                    for the push
+ *
+ * Local steps take the learning rate of the job's schedule at its clock, and under
+ * `local: same` their state lives as long as the call.
+ *
+ * With prefetch under asp the request for the next values is on its way while the
+ * gradient is computed, so they are one batch older, except those that the epoch
+ * function sees.  Under bsp the next values come of the push and the request travels
+ * with it; prefetch changes nothing.
+ *
+ * Reports `loss` (mean since the last report, every report_every batches) and after
+ * each epoch `epoch_seconds` (the time of its iterations, without the epoch
+ * function's), counts samples, and sets the weight of each push to the samples behind
+ * it.
+ *
+ * The batch grows with `growth`: that of epoch e (from 0) is batch * growth ^ (e /
+ * growth_every), rounded down, and growth_max at most.  It takes the place of a falling
+ * learning rate (Smith et al., ICLR 2018); a job whose schedule counts epochs is
+ * refused with it, because its epochs are not equally many clocks.
  *
  * PSW_SLOW and PSW_HICCUPS make it slower than it is, see libpsworker(3).
  *
  * PS_ERR_ABORTED   the gradient function did not return 0
  * PS_ERR_CONFIG    one of those variables is wrong
+ * PS_ERR_BAD_ARG   what is said above, and too few samples for one batch of each worker
  */
 PS_API ps_status ps_train(ps_worker *worker, ps_model *model, ps_data *data,
                           ps_gradient_fn         *gradient,
                           const ps_train_options *options) PS_CHECKED;
+
+/* The batch of an epoch, as the settings let it grow. */
+PS_API uint32_t ps_train_batch(const ps_train_settings *settings, uint64_t epoch);
+
+/*
+ * How many clocks of the job an epoch is: its batches in windows of npush, for
+ * ps_worker_options.clocks_per_epoch.  0 when the batch grows: there is no one number.
+ */
+PS_API uint64_t ps_train_clocks(const ps_train_settings *settings, const ps_data *data,
+                                uint32_t workers);
 
 #ifdef __cplusplus
 }
