@@ -1,6 +1,8 @@
 /* find.c - see find.h. */
 #include "tools/find.h"
 
+#include "common/config/config.h"
+
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -94,14 +96,29 @@ static int is_experiment(const struct dirent *entry)
     return is_file_name(entry->d_name);
 }
 
+/* "name, tab, file", and a tab and what it says of itself if it says something. */
+static void list_file(const char *folder, const char *file, FILE *to)
+{
+    struct ps_experiment *e = NULL;
+    char                 *path;
+
+    if (asprintf(&path, "%s/%s", folder, file) < 0)
+        return;
+    fprintf(to, "%.*s\t%s", (int)strlen(file) - 5, file, path);
+    if (ps_experiment_load(&e, path, NULL, 0) == PS_OK && e->description)
+        fprintf(to, "\t%.*s", (int)strcspn(e->description, "\n"), e->description);
+    fputc('\n', to);
+    ps_experiment_free(&e);
+    free(path);
+}
+
 static void list_folder(const char *folder, FILE *to)
 {
     struct dirent **entries;
     int             n = scandir(folder, &entries, is_experiment, alphasort);
 
     for (int i = 0; i < n; i++) {
-        fprintf(to, "%.*s\t%s/%s\n", (int)strlen(entries[i]->d_name) - 5,
-                entries[i]->d_name, folder, entries[i]->d_name);
+        list_file(folder, entries[i]->d_name, to);
         free(entries[i]);
     }
     if (n >= 0)

@@ -89,6 +89,41 @@ static ps_status take_share(struct record *r, const struct ps_report_record *m)
     return PS_OK;
 }
 
+static struct record_metric *other_named(struct record *r, const char *name)
+{
+    struct record_metric *grown, *new;
+
+    for (size_t i = 0; i < r->n_others; i++)
+        if (strcmp(r->others[i].name, name) == 0)
+            return &r->others[i];
+    grown = realloc(r->others, (r->n_others + 1) * sizeof(*grown));
+    if (!grown)
+        return NULL;
+    r->others = grown;
+    new = &grown[r->n_others];
+    new->name = strdup(name);
+    new->last = calloc(r->n_ranks, sizeof(*new->last));
+    if (!new->name || !new->last) {
+        free(new->name);
+        free(new->last);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < r->n_ranks; i++)
+        new->last[i] = NAN;
+    r->n_others++;
+    return new;
+}
+
+static ps_status take_other(struct record *r, const struct ps_report_record *m)
+{
+    struct record_metric *other = other_named(r, m->name);
+
+    if (!other)
+        return ps_fail(PS_ERR_NO_MEMORY, "no memory for a metric");
+    other->last[m->rank] = m->value;
+    return PS_OK;
+}
+
 static ps_status take_one(struct record *r, const struct ps_report_record *m)
 {
     if (m->rank >= r->n_ranks)
@@ -101,6 +136,8 @@ static ps_status take_one(struct record *r, const struct ps_report_record *m)
         take_epoch_loss(r, epoch_of(r, m->clock), m->value);
     else if (strcmp(m->name, "epoch_seconds") == 0)
         r->train_seconds[m->rank] += m->value;
+    else
+        return take_other(r, m);
     return PS_OK;
 }
 
@@ -168,6 +205,19 @@ double record_final_loss(const struct record *r)
     return r->n_epoch_losses ? r->epoch_loss_sum / r->n_epoch_losses : r->loss;
 }
 
+double record_mean(const struct record *r, size_t metric)
+{
+    double   sum = 0;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < r->n_ranks; i++)
+        if (isfinite(r->others[metric].last[i])) {
+            sum += r->others[metric].last[i];
+            n++;
+        }
+    return n ? sum / n : NAN;
+}
+
 double record_samples_per_second(const struct record *r, double otherwise)
 {
     double slowest = 0;
@@ -188,6 +238,13 @@ ps_status record_close(struct record *r)
     free(r->tests);
     free(r->train_seconds);
     free(r->shares);
+    for (size_t i = 0; i < r->n_others; i++) {
+        free(r->others[i].name);
+        free(r->others[i].last);
+    }
+    free(r->others);
+    r->n_others = 0;
+    r->others = NULL;
     r->tests = NULL;
     r->train_seconds = NULL;
     r->shares = NULL;
@@ -216,6 +273,15 @@ static json_t *accuracies(const struct record *r)
     return list;
 }
 
+static json_t *other_metrics(const struct record *r)
+{
+    json_t *o = json_object();
+
+    for (size_t i = 0; i < r->n_others; i++)
+        json_object_set_new(o, r->others[i].name, number_or_null(record_mean(r, i)));
+    return o;
+}
+
 /* A counter of the job's status. */
 static json_int_t counter(const json_t *job, const char *key)
 {
@@ -240,6 +306,9 @@ static json_t *summary_of(const struct summary *s)
     json_object_set_new(o, "final_loss", number_or_null(record_final_loss(r)));
     json_object_set_new(o, "test_accuracy", number_or_null(record_accuracy(r)));
     json_object_set_new(o, "test_accuracy_by_epoch", accuracies(r));
+    json_object_set_new(o, "metrics", other_metrics(r));
+    json_object_set_new(o, "results",
+                        s->results ? json_deep_copy(s->results) : json_array());
     json_object_set_new(o, "stopped_by", text_or_null(s->stopped ? "accuracy" : ""));
     json_object_set_new(o, "seconds_to_accuracy",
                         number_or_null(s->seconds_to_accuracy));

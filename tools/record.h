@@ -28,6 +28,12 @@ struct record_share {
     double correct, total;
 };
 
+/* A number that psexp has no use of its own for: what each rank said last. */
+struct record_metric {
+    char   *name;
+    double *last; /* [n_ranks]; NAN: nothing */
+};
+
 struct record {
     FILE *metrics;
 
@@ -45,6 +51,9 @@ struct record {
     uint32_t             n_ranks;
     struct record_share *shares;        /* [n_ranks] */
     double              *train_seconds; /* [n_ranks]: time in iterations */
+
+    size_t                n_others; /* in the order in which they came */
+    struct record_metric *others;
 };
 
 ps_status record_open(struct record *r, const char *folder,
@@ -65,6 +74,9 @@ double record_accuracy(const struct record *r);
 bool   record_reached(const struct record *r, double accuracy);
 double record_final_loss(const struct record *r);
 
+/* Of `others`: the mean over the ranks that said a finite number; NAN: none did. */
+double record_mean(const struct record *r, size_t metric);
+
 /* Samples over the time that the slowest worker spent in iterations; `otherwise` is
  * used when the workers do not report that time. */
 double record_samples_per_second(const struct record *r, double otherwise);
@@ -80,6 +92,7 @@ struct summary {
     bool                        stopped; /* the accuracy it was to reach ended it */
     double                      seconds_to_accuracy; /* NAN: not reached */
     const char                 *model_hash;          /* "" = none */
+    const json_t               *results;             /* lines; NULL: none */
     const char                 *failure;             /* "" = none */
 };
 

@@ -18,6 +18,7 @@
 #include "tools/process.h"
 #include "tools/progress.h"
 #include "tools/record.h"
+#include "tools/results.h"
 
 #include <ps/worker.h>
 
@@ -60,6 +61,7 @@ struct run {
     bool            stopped;             /* before the workers' end: accurate enough */
     double          seconds_to_accuracy; /* NAN: not reached */
     json_t         *job;                 /* its part of the last status */
+    json_t         *results;             /* what worker 0 said; NULL before its end */
     char            model_hash[65];
     char            failure[1024];
 };
@@ -508,7 +510,12 @@ static ps_status collect(struct run *r)
     st = watch(r); /* what the workers reported last */
     if (!st)
         st = read_job(r);
-    return st ? st : hash_model(r);
+    if (!st)
+        st = results_read(&r->results, workers(r)[0].log);
+    /* The hash is over dense matrices, of which there may be none. */
+    if (!st && json_integer_value(json_object_get(r->job, "elements")) > 0)
+        st = hash_model(r);
+    return st;
 }
 
 static void stop(struct run *r)
@@ -524,6 +531,14 @@ static void tell_bytes(const char *what, uint64_t bytes)
     printf("%s  %.1f MB\n", what, (double)bytes / 1e6);
 }
 
+static void tell_lines(const json_t *lines)
+{
+    const json_t *line;
+    size_t        i;
+
+    json_array_foreach(lines, i, line) puts(json_string_value(line));
+}
+
 static void tell_result(const struct run *r, const json_t *summary)
 {
     const json_t *accuracy = json_object_get(summary, "test_accuracy");
@@ -533,11 +548,14 @@ static void tell_result(const struct run *r, const json_t *summary)
         putchar('\n');
         return;
     }
+    tell_lines(r->results);
     if (json_is_number(accuracy))
         printf("test accuracy  %.4f\n", json_number_value(accuracy));
     if (r->record.traffic.samples > 0)
         printf("samples/s      %.0f\n",
                json_number_value(json_object_get(summary, "samples_per_second")));
+    for (size_t i = 0; i < r->record.n_others; i++)
+        printf("%-13s  %.6g\n", r->record.others[i].name, record_mean(&r->record, i));
     tell_bytes("pushed       ", r->record.traffic.bytes_pushed);
     tell_bytes("pulled       ", r->record.traffic.bytes_pulled);
     if (isfinite(r->seconds_to_accuracy))
@@ -545,7 +563,8 @@ static void tell_result(const struct run *r, const json_t *summary)
                r->seconds_to_accuracy);
     printf("time           %.1f s\n",
            json_number_value(json_object_get(summary, "wall_seconds")));
-    printf("model hash     %s\n", r->model_hash);
+    if (r->model_hash[0])
+        printf("model hash     %s\n", r->model_hash);
     printf("results        %s\n", r->folder);
 }
 
@@ -561,6 +580,7 @@ static ps_status summarise(struct run *r)
         .stopped = r->stopped,
         .seconds_to_accuracy = r->seconds_to_accuracy,
         .model_hash = r->model_hash,
+        .results = r->results,
         .failure = r->failure,
     };
     ps_status st = record_summary(&s, r->folder, &json);
@@ -582,6 +602,7 @@ static void free_run(struct run *r)
     free(r->psd);
     asker_close(&r->asker);
     json_decref(r->job);
+    json_decref(r->results);
     ps_experiment_free(&r->experiment);
     free(r->folder);
 }

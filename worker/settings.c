@@ -101,6 +101,9 @@ void ps_settings_optimiser(const ps_settings *settings, ps_optimiser_settings *o
         .momentum = o->momentum,
         .weight_decay = o->weight_decay,
         .epoch_factor = epoch_factor(&o->schedule),
+        .ftrl_beta = o->ftrl_beta,
+        .ftrl_l1 = o->ftrl_l1,
+        .ftrl_l2 = o->ftrl_l2,
     };
 }
 

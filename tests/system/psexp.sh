@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 122
+plan 124
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -78,6 +78,11 @@ ends "an experiment is needed"   64 '^psexp: run: no experiment' "$psexp" run
 ends "one experiment only"       64 '^psexp: run: more than one' "$psexp" run tiny tiny
 ends "list takes no argument"    64 '^psexp: list: takes no argument' "$psexp" list tiny
 ends "list shows what is known"   0 "^tiny	$work/known/tiny.yaml\$" "$psexp" list
+printf 'description: |\n  a stone\n  unturned\n' >known/told.yaml
+ends "and what it says of itself" 0 "^told	$work/known/told.yaml	a stone\$" "$psexp" list
+echo 'nonsense: 1' >known/told.yaml
+ends "a file that is wrong too"   0 "^told	$work/known/told.yaml\$" "$psexp" list
+rm known/told.yaml
 
 # ---- what is wrong is said before anything starts ----------------------------------------
 
@@ -132,7 +137,7 @@ missing=
 for key in schema_version name strategy workers servers shards epochs wall_seconds \
     samples_per_second final_loss test_accuracy bytes_pushed bytes_pulled bytes_pushed_raw \
     bytes_pulled_raw pushes batches late_dropped staleness restarts model_hash failure samples \
-    test_accuracy_by_epoch stopped_by seconds_to_accuracy mean max; do
+    test_accuracy_by_epoch metrics results stopped_by seconds_to_accuracy mean max; do
     grep -q "\"$key\":" first/summary.json || missing="$missing $key"
 done
 is "it has every key of the manual" "$missing" ""

@@ -5,6 +5,7 @@
 #include "common/config/tree.h"
 #include "tests/unit/suite.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -797,16 +798,26 @@ static void shipped(const char *name, char out[512])
 }
 
 static const struct {
-    const char *name, *filters, *hidden;
-    uint32_t    strategy;
+    const char *name, *command;
+    uint32_t    strategy, scale, workers, optimiser;
     double      lr;
+    const char *model; /* the first option of the worker */
 } experiments[] = {
-    { "lenet-bsp", "16,16", "128", PS_BSP, 0.01 },
-    { "lenet-asp", "16,16", "128", PS_ASP, 0.005 },
-    { "lenet-ssp", "16,16", "128", PS_SSP, 0.005 },
-    { "lenet-backup", "16,16", "128", PS_BACKUP, 0.01 },
-    { "lenet-full-bsp", "32,64", "512", PS_BSP, 0.01 },
-    { "lenet5-bsp", "6,16", "120,84", PS_BSP, 0.01 },
+    { "lenet-asp", "lenet", PS_ASP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.005, "16,16" },
+    { "lenet-asp-delay", "lenet", PS_ASP, PS_SCALE_DELAY, 4, PS_NESTEROV, 0.0025,
+      "16,16" },
+    { "lenet-asp-staleness", "lenet", PS_ASP, PS_SCALE_STALENESS, 4, PS_NESTEROV, 0.01,
+      "16,16" },
+    { "lenet-asp-versions", "lenet", PS_ASP, PS_SCALE_VERSIONS, 4, PS_NESTEROV, 0.01,
+      "16,16" },
+    { "lenet-backup", "lenet", PS_BACKUP, PS_SCALE_NONE, 3, PS_NESTEROV, 0.01,
+      "16,16" },
+    { "lenet-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "16,16" },
+    { "lenet-full-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "32,64" },
+    { "lenet-ssp", "lenet", PS_SSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.005, "16,16" },
+    { "lenet5-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "6,16" },
+    { "logreg-asp", "logreg", PS_ASP, PS_SCALE_NONE, 2, PS_FTRL, 0.5, "40000" },
+    { "logreg-bsp", "logreg", PS_BSP, PS_SCALE_NONE, 2, PS_FTRL, 0.5, "40000" },
 };
 
 START_TEST(shipped_experiments_load)
@@ -818,17 +829,39 @@ START_TEST(shipped_experiments_load)
         shipped(name, file);
         ck_assert_ok(ps_experiment_load(&e, file, NULL, 0));
         ck_assert_str_eq(e->name, experiments[i].name);
+        ck_assert_str_eq(e->command, experiments[i].command);
+        ck_assert_ptr_nonnull(e->description);
         ck_assert_uint_eq(e->job.strategy, experiments[i].strategy);
+        ck_assert_uint_eq(e->job.scale, experiments[i].scale);
+        ck_assert_uint_eq(e->job.optimiser.kind, experiments[i].optimiser);
         ck_assert_double_eq(e->job.optimiser.lr, experiments[i].lr);
-        ck_assert_uint_eq(e->job.optimiser.kind, PS_NESTEROV);
-        ck_assert(e->job.optimiser.schedule.epochs);
-        ck_assert_uint_eq(e->workers, experiments[i].strategy == PS_BACKUP ? 3 : 2);
-        ck_assert_uint_ge(e->n_model, 3);
-        ck_assert_str_eq(e->model[0].value, experiments[i].filters);
-        ck_assert_str_eq(e->model[1].value, experiments[i].hidden);
+        ck_assert_uint_eq(e->workers, experiments[i].workers);
+        ck_assert_str_eq(e->model[0].value, experiments[i].model);
         ck_round_trip(e);
         ps_experiment_free(&e);
     }
+}
+END_TEST
+
+static int is_yaml(const struct dirent *entry)
+{
+    size_t n = strlen(entry->d_name);
+
+    return n > 5 && !strcmp(entry->d_name + n - 5, ".yaml");
+}
+
+START_TEST(no_other_experiments_ship)
+{
+    struct dirent **entries;
+    char            place[512];
+    int             n;
+
+    shipped("experiments", place);
+    n = scandir(place, &entries, is_yaml, NULL);
+    ck_assert_int_eq(n, COUNT(experiments));
+    for (int i = 0; i < n; i++)
+        free(entries[i]);
+    free(entries);
 }
 END_TEST
 
@@ -954,6 +987,7 @@ static Suite *config_suite(void)
 
     tcase_add_checked_fixture(ship, a_folder, no_folder);
     tcase_add_test(ship, shipped_experiments_load);
+    tcase_add_test(ship, no_other_experiments_ship);
     tcase_add_test(ship, shipped_daemon_file_says_the_defaults);
     tcase_add_test(ship, no_truncation_does_harm);
     tcase_add_test(ship, no_mutation_does_harm);

@@ -107,6 +107,7 @@ typedef struct ps_optimiser_settings {
     ps_optimiser optimiser;
     double       lr, momentum, weight_decay;
     double       epoch_factor; /* of lr after every epoch; NAN: another schedule */
+    double       ftrl_beta, ftrl_l1, ftrl_l2;
 } ps_optimiser_settings;
 
 PS_API void ps_settings_optimiser(const ps_settings     *settings,
