@@ -83,6 +83,8 @@ static ps_status take_share(struct record *r, const struct ps_report_record *m)
     if (!test)
         return ps_fail(PS_ERR_NO_MEMORY, "no memory for a test result");
     test->n_shares++;
+    test->seconds = (double)m->time_us / 1e6;
+    test->clock = m->clock;
     test->correct += share->correct;
     test->total += share->total;
     *share = (struct record_share){ NAN, NAN };
@@ -124,8 +126,27 @@ static ps_status take_other(struct record *r, const struct ps_report_record *m)
     return PS_OK;
 }
 
+/* Of an observer, which tests all samples whenever it likes. */
+static ps_status take_test(struct record *r, const struct ps_report_record *m)
+{
+    struct record_test *grown = realloc(r->tests, (r->n_tests + 1) * sizeof(*grown));
+
+    if (!grown)
+        return ps_fail(PS_ERR_NO_MEMORY, "no memory for a test result");
+    r->observed = true;
+    r->tests = grown;
+    r->tests[r->n_tests++] = (struct record_test){ .n_shares = r->n_ranks,
+                                                   .seconds = (double)m->time_us / 1e6,
+                                                   .clock = r->clock,
+                                                   .correct = m->value,
+                                                   .total = 1 };
+    return PS_OK;
+}
+
 static ps_status take_one(struct record *r, const struct ps_report_record *m)
 {
+    if (m->rank == UINT32_MAX && strcmp(m->name, "test_accuracy") == 0)
+        return take_test(r, m);
     if (m->rank >= r->n_ranks)
         return PS_OK;
     if (strcmp(m->name, "test_correct") == 0 || strcmp(m->name, "test_total") == 0)
@@ -144,8 +165,8 @@ static ps_status take_one(struct record *r, const struct ps_report_record *m)
 static ps_status write_one(struct record *r, const struct ps_report_record *m)
 {
     json_t *line = json_pack("{s:f, s:I, s:I, s:s}", "time", (double)m->time_us / 1e6,
-                             "rank", (json_int_t)m->rank, "clock", (json_int_t)m->clock,
-                             "metric", m->name);
+                             "rank", m->rank == UINT32_MAX ? -1 : (json_int_t)m->rank,
+                             "clock", (json_int_t)m->clock, "metric", m->name);
     int     failed;
 
     if (!line)
@@ -165,6 +186,7 @@ ps_status record_take(struct record *r, const struct ps_header *h)
 
     if (h->job_spec)
         r->clocks_per_epoch = h->job_spec->clocks_per_epoch;
+    r->clock = h->clock;
     for (uint32_t i = 0; !st && i < h->n_reports; i++) {
         if (h->reports[i].number <= r->last_report)
             continue;
@@ -173,7 +195,6 @@ ps_status record_take(struct record *r, const struct ps_header *h)
         if (!st)
             st = take_one(r, &h->reports[i]);
     }
-    r->clock = h->clock;
     if (h->traffic)
         r->traffic = *h->traffic;
     if (!st && fflush(r->metrics) != 0)
@@ -188,16 +209,16 @@ double record_accuracy(const struct record *r)
     return last && last->total > 0 ? last->correct / last->total : NAN;
 }
 
-bool record_reached(const struct record *r, double accuracy)
+double record_reached(const struct record *r, double accuracy)
 {
     for (size_t i = 0; i < r->n_tests; i++) {
         const struct record_test *t = &r->tests[i];
 
         if (2 * t->n_shares > r->n_ranks && t->total > 0 &&
             t->correct / t->total >= accuracy)
-            return true;
+            return t->seconds;
     }
-    return false;
+    return NAN;
 }
 
 double record_final_loss(const struct record *r)
@@ -265,7 +286,7 @@ static json_t *accuracies(const struct record *r)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < r->n_tests; i++)
+    for (size_t i = 0; !r->observed && i < r->n_tests; i++)
         json_array_append_new(
             list, number_or_null(r->tests[i].total > 0
                                      ? r->tests[i].correct / r->tests[i].total
@@ -280,6 +301,21 @@ static json_t *other_metrics(const struct record *r)
     for (size_t i = 0; i < r->n_others; i++)
         json_object_set_new(o, r->others[i].name, number_or_null(record_mean(r, i)));
     return o;
+}
+
+static json_t *tests(const struct record *r)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < r->n_tests; i++) {
+        const struct record_test *t = &r->tests[i];
+        double                    accuracy = t->total > 0 ? t->correct / t->total : NAN;
+
+        json_array_append_new(list, json_pack("{s:f, s:I, s:o}", "seconds", t->seconds,
+                                              "clock", (json_int_t)t->clock, "accuracy",
+                                              number_or_null(accuracy)));
+    }
+    return list;
 }
 
 /* A counter of the job's status. */
@@ -309,6 +345,7 @@ static json_t *summary_of(const struct summary *s)
     json_object_set_new(o, "metrics", other_metrics(r));
     json_object_set_new(o, "results",
                         s->results ? json_deep_copy(s->results) : json_array());
+    json_object_set_new(o, "tests", tests(r));
     json_object_set_new(o, "stopped_by", text_or_null(s->stopped ? "accuracy" : ""));
     json_object_set_new(o, "seconds_to_accuracy",
                         number_or_null(s->seconds_to_accuracy));

@@ -19,7 +19,9 @@
 /* The accuracy after one epoch: the shares that are whole. */
 struct record_test {
     uint64_t epoch;    /* see record_take */
-    uint32_t n_shares; /* of so many workers */
+    uint32_t n_shares; /* of so many workers; all: an observer's */
+    double   seconds;  /* since the job was created, when the last share came */
+    uint64_t clock;
     double   correct, total;
 };
 
@@ -46,6 +48,7 @@ struct record {
     uint32_t             n_epoch_losses;
     double               epoch_loss_sum; /* of the last epoch, over workers */
     uint64_t             epoch_loss_epoch;
+    bool                 observed; /* the tests are an observer's */
     size_t               n_tests;
     struct record_test  *tests;
     uint32_t             n_ranks;
@@ -68,10 +71,12 @@ ps_status record_take(struct record *r, const struct ps_header *h) PS_CHECKED;
 /* NAN while there is none. */
 double record_accuracy(const struct record *r);
 
-/* Has a test reached it, as far as more than half of the workers have reported theirs?
- * One share alone says too little, and waiting for all would be waiting for the slowest
- * worker. */
-bool   record_reached(const struct record *r, double accuracy);
+/*
+ * The seconds from the job's creation to the first test that reached it, as far as more
+ * than half of the workers have reported their shares: one share alone says too little,
+ * and waiting for all would be waiting for the slowest worker.  NAN: none has.
+ */
+double record_reached(const struct record *r, double accuracy);
 double record_final_loss(const struct record *r);
 
 /* Of `others`: the mean over the ranks that said a finite number; NAN: none did. */

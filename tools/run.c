@@ -49,8 +49,9 @@ struct run {
     char **words; /* the worker's path and arguments */
     size_t n_words;
 
-    size_t          n_servers, n_workers;
-    struct process *processes; /* servers, then workers */
+    size_t          n_servers, n_workers, n_testers; /* 0 or 1 */
+    struct process *processes;                       /* in this order */
+    bool            testing;                         /* the tester was started */
 
     struct asker   *asker;
     struct record   record;
@@ -104,6 +105,11 @@ static struct process *servers(struct run *r)
 static struct process *workers(struct run *r)
 {
     return r->processes + r->n_servers;
+}
+
+static struct process *tester(struct run *r)
+{
+    return r->processes + r->n_servers + r->n_workers;
 }
 
 /* ---- the programs -------------------------------------------------------------- */
@@ -185,21 +191,24 @@ static ps_status prepare_folder(struct run *r)
 static ps_status prepare_processes(struct run *r)
 {
     const struct ps_experiment *e = r->experiment;
-    size_t                      n = e->server_processes + e->workers;
+    size_t                      testers = e->test_every > 0;
+    size_t                      n = e->server_processes + e->workers + testers;
 
     r->processes = calloc(n, sizeof(*r->processes));
     if (!r->processes)
         return ps_fail(PS_ERR_NO_MEMORY, "no memory");
     r->n_servers = e->server_processes;
     r->n_workers = e->workers;
+    r->n_testers = testers;
     for (size_t i = 0; i < n; i++) {
-        bool     server = i < r->n_servers;
-        unsigned number = (unsigned)(server ? i : i - r->n_servers);
+        bool        server = i < r->n_servers;
+        bool        tests = i >= r->n_servers + r->n_workers;
+        unsigned    number = (unsigned)(server ? i : tests ? 0 : i - r->n_servers);
+        const char *what = server ? "psd" : tests ? "tester" : "worker";
 
-        snprintf(r->processes[i].name, sizeof(r->processes[i].name), "%s %u",
-                 server ? "psd" : "worker", number);
-        r->processes[i].log =
-            folder_numbered(r->folder, server ? "psd" : "worker", number, "log");
+        snprintf(r->processes[i].name, sizeof(r->processes[i].name), "%s %u", what,
+                 number);
+        r->processes[i].log = folder_numbered(r->folder, what, number, "log");
         if (!r->processes[i].log)
             return ps_fail(PS_ERR_NO_MEMORY, "no memory");
     }
@@ -329,11 +338,13 @@ static ps_status start_servers(struct run *r)
 /* Who is to be slow.  Set to nothing where nobody is: a run is what its run.yaml says,
  * whatever psexp was started with. */
 static bool say_delays(const struct ps_experiment *x, unsigned rank, char **slow,
-                       char **hiccups)
+                       char **hiccups, char **pace)
 {
     bool is_slow = rank == x->slow_rank && x->slow_factor > 1;
     bool hiccup = x->hiccup_rate > 0 && x->hiccup_factor > 1;
 
+    if (asprintf(pace, x->pace > 0 ? "PSW_PACE=%.17g" : "PSW_PACE=", x->pace) < 0)
+        return false;
     if (asprintf(slow, is_slow ? "PSW_SLOW=%.17g" : "PSW_SLOW=", x->slow_factor) < 0)
         return false;
     return asprintf(hiccups,
@@ -341,14 +352,16 @@ static bool say_delays(const struct ps_experiment *x, unsigned rank, char **slow
                     x->hiccup_factor) >= 0;
 }
 
+/* Rank n_workers is the tester. */
 static ps_status start_worker(struct run *r, unsigned rank)
 {
-    char *e[12] = { NULL };
+    char *e[14] = { NULL };
+    bool  tests = rank == r->n_workers;
     bool  ok =
         asprintf(&e[0], "PSW_COORDINATOR=%s", r->coordinator) >= 0 &&
         asprintf(&e[1], "PSW_JOB=%s", r->experiment->name) >= 0 &&
         asprintf(&e[2], "PSW_TOKEN=%s", r->token) >= 0 &&
-        asprintf(&e[3], "PSW_RANK=%u", rank) >= 0 &&
+        asprintf(&e[3], "PSW_RANK=%u", tests ? 0 : rank) >= 0 &&
         asprintf(&e[4], "PSW_WORLD_SIZE=%zu", r->n_workers) >= 0 &&
         asprintf(&e[5], "PSW_TIMEOUT_MS=%.0f", r->experiment->timeout * 1e3) >= 0 &&
         asprintf(&e[6], "PSW_CONFIG=%s/run.yaml", r->folder) >= 0;
@@ -356,9 +369,10 @@ static ps_status start_worker(struct run *r, unsigned rank)
     ps_status   st;
 
     if (ok)
-        ok = say_delays(r->experiment, rank, &e[7], &e[8]) &&
-             asprintf(&e[9], "OPENBLAS_NUM_THREADS=1") >= 0 &&
-             (!core || asprintf(&e[10], "OPENBLAS_CORETYPE=%s", core) >= 0);
+        ok = say_delays(r->experiment, rank, &e[7], &e[8], &e[9]) &&
+             asprintf(&e[10], "OPENBLAS_NUM_THREADS=1") >= 0 &&
+             asprintf(&e[11], "PSW_OBSERVER=%d", tests) >= 0 &&
+             (!core || asprintf(&e[12], "OPENBLAS_CORETYPE=%s", core) >= 0);
     st = ok ? process_start(&workers(r)[rank], r->words, e)
             : ps_fail(PS_ERR_NO_MEMORY, "no memory");
     for (size_t i = 0; i < sizeof(e) / sizeof(e[0]); i++)
@@ -384,6 +398,8 @@ static ps_status check_processes(struct run *r, bool *all_done)
     for (size_t i = 0; i < r->n_servers; i++)
         if (process_ended(&servers(r)[i]))
             return ended_early(&servers(r)[i]);
+    if (r->testing && process_ended(tester(r)))
+        return ended_early(tester(r));
     for (size_t i = 0; i < r->n_workers; i++) {
         if (!process_ended(&workers(r)[i]))
             *all_done = false;
@@ -422,11 +438,18 @@ static bool accurate_enough(struct run *r)
 {
     double wanted = r->experiment->stop_accuracy;
 
-    if (wanted == 0 || !record_reached(&r->record, wanted))
-        return false;
-    if (isnan(r->seconds_to_accuracy))
-        r->seconds_to_accuracy = seconds_since(r->workers_ns);
-    return true;
+    if (wanted > 0)
+        r->seconds_to_accuracy = record_reached(&r->record, wanted);
+    return wanted > 0 && !isnan(r->seconds_to_accuracy);
+}
+
+/* As soon as there is something to test. */
+static ps_status start_tester(struct run *r)
+{
+    if (r->n_testers == 0 || r->testing || r->record.clock == 0)
+        return PS_OK;
+    r->testing = true;
+    return start_worker(r, (unsigned)r->n_workers);
 }
 
 static ps_status watch_until_done(struct run *r)
@@ -438,6 +461,8 @@ static ps_status watch_until_done(struct run *r)
         st = check_processes(r, &all_done);
         if (!st)
             st = watch(r);
+        if (!st)
+            st = start_tester(r);
         if (st)
             break;
         progress_show(&r->progress, &r->record, r->experiment->epochs, r->total_clocks,
@@ -501,13 +526,24 @@ static ps_status read_job(struct run *r)
     return PS_OK;
 }
 
+/* It ends after a last test. */
+static ps_status end_testing(struct run *r)
+{
+    if (!r->testing)
+        return PS_OK;
+    process_stop_all(tester(r), 1, GRACE_MS);
+    return process_succeeded(tester(r)) ? PS_OK : ended_early(tester(r));
+}
+
 static ps_status collect(struct run *r)
 {
     ps_status st;
 
     if (r->stopped)
         process_stop_all(workers(r), r->n_workers, GRACE_MS);
-    st = watch(r); /* what the workers reported last */
+    st = end_testing(r);
+    if (!st)
+        st = watch(r); /* what was reported last */
     if (!st)
         st = read_job(r);
     if (!st)
@@ -522,7 +558,7 @@ static void stop(struct run *r)
 {
     if (!r->processes)
         return;
-    process_stop_all(workers(r), r->n_workers, GRACE_MS);
+    process_stop_all(workers(r), r->n_workers + r->n_testers, GRACE_MS);
     process_stop_all(servers(r), r->n_servers, GRACE_MS);
 }
 
@@ -593,7 +629,8 @@ static ps_status summarise(struct run *r)
 
 static void free_run(struct run *r)
 {
-    for (size_t i = 0; r->processes && i < r->n_servers + r->n_workers; i++)
+    for (size_t i = 0; r->processes && i < r->n_servers + r->n_workers + r->n_testers;
+         i++)
         process_free(&r->processes[i]);
     free(r->processes);
     for (size_t i = 0; i < r->n_words; i++)

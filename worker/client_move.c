@@ -321,7 +321,7 @@ static ps_status check_move(const struct psw_client *c, uint32_t moves,
 
     assert(c->welcome);
     if (!st && c->options.observer && moves & (PSW_PUSH | PSW_FINISH))
-        st = ps_fail(PS_ERR_BAD_ARG, "job %s: an observer only reads",
+        st = ps_fail(PS_ERR_BAD_ARG, "job %s: an observer neither pushes nor finishes",
                      c->options.job.name);
     for (uint32_t i = 0; !st && i < n_spans; i++)
         st = check_span(&spans[i]);

@@ -124,8 +124,6 @@ static ps_status check_report(const struct psw_client *c, const char *metric)
     st = ps_metric_name_check(metric);
     if (st)
         return st;
-    if (c->options.observer)
-        return ps_fail(PS_ERR_BAD_ARG, "report of %s: an observer only reads", metric);
     if (c->n_reports == REPORTS_WAITING_MAX)
         return ps_fail(PS_ERR_LIMIT,
                        "report of %s: %zu wait already for coordinator %s", metric,

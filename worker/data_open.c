@@ -20,7 +20,7 @@ static ps_status open_files(ps_data **out, const ps_train_settings *s, int test)
     const char *set = test ? "test" : "train";
     const char *features = test ? s->test_features : s->train_features;
     const char *labels = test ? s->test_labels : s->train_labels;
-    uint64_t    limit = test ? 0 : s->limit;
+    uint64_t    limit = test ? s->test_limit : s->limit;
     ps_status   st = named("features", set, features);
 
     if (st)

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define FACTOR_MAX 1000.0
+#define PACE_MAX 60.0 /* seconds */
 
 static bool number(const char **text, double least, double most, double *out)
 {
@@ -21,6 +22,17 @@ static bool number(const char **text, double least, double most, double *out)
     *text = end;
     *out = n;
     return n >= least && n <= most;
+}
+
+static ps_status read_pace(struct psw_delay *d)
+{
+    const char *said = getenv("PSW_PACE");
+    const char *text = said;
+
+    if (!said || !*said || (number(&text, 0, PACE_MAX, &d->pace) && !*text))
+        return PS_OK;
+    return ps_fail(PS_ERR_CONFIG, "PSW_PACE: \"%.100s\", expected 0 to %g seconds",
+                   said, PACE_MAX);
 }
 
 static ps_status read_slow(struct psw_delay *d)
@@ -52,8 +64,10 @@ static ps_status read_hiccups(struct psw_delay *d)
 ps_status psw_delay_read(struct psw_delay *out)
 {
     struct psw_delay d = { .slow = 1, .hiccup = 1 };
-    ps_status        st = read_slow(&d);
+    ps_status        st = read_pace(&d);
 
+    if (!st)
+        st = read_slow(&d);
     if (!st)
         st = read_hiccups(&d);
     if (!st)
@@ -70,9 +84,10 @@ double psw_delay_factor(const struct psw_delay *d, uint64_t seed, uint32_t rank,
                                                             : d->slow;
 }
 
-void psw_delay_wait(double factor, uint64_t took_ns)
+void psw_delay_wait(const struct psw_delay *d, double factor, uint64_t took_ns)
 {
-    double          ns = (factor - 1) * (double)took_ns;
+    double          took = (double)took_ns, least = d->pace * 1e9;
+    double          ns = factor * (took > least ? took : least) - took;
     struct timespec left = { .tv_sec = (time_t)(ns / 1e9) };
 
     if (ns < 1)

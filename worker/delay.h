@@ -4,6 +4,7 @@
  * To see what a strategy makes of stragglers, the training loop lengthens the time of
  * its gradients as two variables say (psexp sets them):
  *
+ *     PSW_PACE=0.02        a gradient takes 0.02 s at least
  *     PSW_SLOW=4           every gradient takes four times as long
  *     PSW_HICCUPS=0.02:3   two in a hundred take three times as long
  *
@@ -18,6 +19,7 @@
 #include "common/base/status.h"
 
 struct psw_delay {
+    double pace;         /* seconds, 0 .. 60: the least time of a gradient */
     double slow;         /* 1 .. 1000; 1: as fast as it can */
     double rate, hiccup; /* share of the iterations, 0 .. 1, and their factor */
 };
@@ -29,7 +31,8 @@ ps_status psw_delay_read(struct psw_delay *out) PS_CHECKED;
 double psw_delay_factor(const struct psw_delay *d, uint64_t seed, uint32_t rank,
                         uint64_t clock);
 
-/* Sleeps for what is missing after work that took so long. */
-void psw_delay_wait(double factor, uint64_t took_ns);
+/* Sleeps for what is missing after work that took so long: factor times that, or times
+ * the pace if it is longer. */
+void psw_delay_wait(const struct psw_delay *d, double factor, uint64_t took_ns);
 
 #endif

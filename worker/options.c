@@ -119,13 +119,25 @@ static ps_status check(const struct psw_options *o)
 {
     ps_status st = check_name(o);
 
+    if (o->observer) /* brings no settings: it reads what others have made */
+        return st ? st : ps_name_check("job", o->job.name);
     if (!st)
         st = ps_job_spec_check(&o->job);
-    if (!st && !o->observer && o->rank >= o->job.workers)
+    if (!st && o->rank >= o->job.workers)
         return ps_fail(PS_ERR_RANK,
                        "rank %u of job %s: expected 0 to %u, it has %u "
                        "workers",
                        o->rank, o->job.name, o->job.workers - 1, o->job.workers);
+    return st;
+}
+
+/* What the host program says goes before it, but 0 says nothing. */
+static ps_status observer_from_environment(struct psw_options *out)
+{
+    uint32_t  said = 0;
+    ps_status st = number_from("PSW_OBSERVER", 0, 1, &said);
+
+    out->observer |= said != 0;
     return st;
 }
 
@@ -143,6 +155,9 @@ ps_status psw_options_resolve(const ps_worker_options *options, struct psw_optio
             return st;
     }
     *out = (struct psw_options){ .observer = given.observer != 0 };
+    st = observer_from_environment(out);
+    if (st)
+        return st;
     out->job =
         given.settings ? *psw_settings_job(given.settings) : ps_job_spec_default();
     if (given.clocks_per_epoch)

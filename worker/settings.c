@@ -78,6 +78,8 @@ void ps_settings_train(const ps_settings *settings, ps_train_settings *out)
         .partition = (ps_partition)e->partition,
         .label_column = e->label_column,
         .header = e->header,
+        .test_every = e->test_every,
+        .test_limit = e->test_limit,
     };
 }
 

@@ -115,7 +115,8 @@ static ps_status compute(struct training *t, const ps_batch *batch)
                        "training: the gradient function returned %d in iteration "
                        "%" PRIu64,
                        said, batch->clock + 1);
-    psw_delay_wait(psw_delay_factor(&t->delay, ps_seed(t->worker), ps_rank(t->worker),
+    psw_delay_wait(&t->delay,
+                   psw_delay_factor(&t->delay, ps_seed(t->worker), ps_rank(t->worker),
                                     batch->clock),
                    ps_now_ns() - began_ns);
     t->loss += loss;

@@ -488,6 +488,11 @@ uint32_t ps_rank(const ps_worker *w)
     return h.rank;
 }
 
+int ps_is_observer(const ps_worker *w)
+{
+    return psw_client_is_observer(w->client);
+}
+
 uint32_t ps_workers(const ps_worker *w)
 {
     return psw_client_job(w->client)->workers;

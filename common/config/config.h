@@ -71,12 +71,16 @@ struct ps_experiment {
     double   slow_factor;
     double   hiccup_rate; /* share of all workers' iterations, 0 .. 1 [0] */
     double   hiccup_factor;
+    double   pace; /* seconds that a batch takes at least, 0 .. 60 [0] */
 
     struct ps_job_spec job; /* strategy, aggregate, on_loss, nonfinite, optimiser */
 
     uint32_t epochs, batch; /* [1], [64] per worker */
     uint64_t limit;         /* samples of the training set; 0 = all */
     bool     prefetch;
+    double test_every; /* seconds between the tests of an observer; 0: the workers test
+                        * after each epoch */
+    uint64_t test_limit;    /* samples of the test set; 0 = all */
     double   stop_accuracy; /* end the run when a test reaches it, 0 .. 1; 0: do not */
 
     char    *data_format; /* idx, libsvm, csv or text [idx] */

@@ -93,6 +93,7 @@ static const cyaml_schema_field_t worker_fields[] = {
     WHOLE("count", workers),
     TEXT("command", command, LONG_TEXT_BYTES),
     REAL("timeout", timeout), /* seconds */
+    REAL("pace", pace),       /* seconds */
     MAPPING("slow", slow_fields),
     MAPPING("hiccups", hiccup_fields),
     CYAML_FIELD_END,
@@ -148,6 +149,12 @@ static const cyaml_schema_field_t train_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t test_fields[] = {
+    REAL("every", test_every), /* seconds */
+    WHOLE("limit", test_limit),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t stop_fields[] = {
     REAL("accuracy", stop_accuracy),
     CYAML_FIELD_END,
@@ -174,6 +181,7 @@ static const cyaml_schema_field_t fields[] = {
     MAPPING("job", job_fields),
     MAPPING("optimiser", optimiser_fields),
     MAPPING("train", train_fields),
+    MAPPING("test", test_fields),
     MAPPING("stop", stop_fields),
     MAPPING("data", data_fields),
     CYAML_FIELD_IGNORE("model", OPTIONAL),
@@ -191,6 +199,7 @@ static const struct ps_range ranges[] = {
     { .path = "job.nfetch", .min = 1, .max = PS_WINDOW_MAX },
     { .path = "job.npush", .min = 1, .max = PS_WINDOW_MAX },
     { .path = "job.spares", .max = PS_WORKERS_MAX - 1 },
+    { .path = "workers.pace", .max = 60 },
     { .path = "workers.slow.rank", .max = PS_WORKERS_MAX - 1 },
     { .path = "workers.slow.factor", .min = 1, .max = 1000 },
     { .path = "workers.hiccups.rate", .max = 1 },
@@ -212,6 +221,8 @@ static const struct ps_range ranges[] = {
     { .path = "train.epochs", .min = 1, .max = 1000000 },
     { .path = "train.batch", .min = 1, .max = 1048576 },
     { .path = "train.limit", .max = INFINITY },
+    { .path = "test.every", .max = 86400 },
+    { .path = "test.limit", .max = INFINITY },
     { .path = "stop.accuracy", .max = 1 },
     { .path = "data.label_column", .min = -1048576, .max = 1048575 },
 };

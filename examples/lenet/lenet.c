@@ -5,8 +5,11 @@
  * net's tensors to matrices, hand the gradient function to ps_train, report.
  */
 #include "task.h"
+#include "tester.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 
 struct training {
@@ -40,33 +43,6 @@ static ps_status open_worker(struct training *t)
     return st;
 }
 
-/* Each tensor is a matrix; the servers draw the start values. */
-static ps_status bind_tensor(struct training *t, const struct lenet_tensor *tensor)
-{
-    ps_matrix_options o = PS_MATRIX_OPTIONS;
-    ps_matrix        *m;
-    ps_status         st;
-
-    if (tensor->deviation > 0) {
-        o.init = PS_INIT_NORMAL;
-        o.init_b = tensor->deviation;
-    } else {
-        o.weight_decay = 0; /* biases are not pulled towards zero */
-    }
-    st = ps_dense(t->worker, tensor->name, tensor->rows, tensor->cols, &o, &m);
-    return st ? st : ps_model_add(t->model, m, tensor->value, tensor->grad);
-}
-
-static ps_status bind_net(struct training *t)
-{
-    const struct lenet *net = t->task->net;
-    ps_status           st = ps_model_new(&t->model, t->worker);
-
-    for (uint32_t i = 0; !st && i < lenet_n_tensors(net); i++)
-        st = bind_tensor(t, lenet_tensor(net, i));
-    return st;
-}
-
 static int gradient(void *ctx, const ps_step *step, double *loss)
 {
     struct training *t = ctx;
@@ -96,6 +72,17 @@ static int after_epoch(void *ctx, ps_worker *worker, uint64_t epoch, double mean
     return t->reported != PS_OK;
 }
 
+/* Somebody else tests. */
+static int say_epoch(void *ctx, ps_worker *worker, uint64_t epoch, double mean_loss)
+{
+    struct training *t = ctx;
+
+    printf("epoch %llu: loss %.4f\n", (unsigned long long)epoch + 1, mean_loss);
+    fflush(stdout);
+    t->reported = ps_report(worker, "epoch_loss", mean_loss);
+    return t->reported != PS_OK;
+}
+
 static ps_status train(struct training *t)
 {
     ps_train_options o = PS_TRAIN_OPTIONS;
@@ -104,13 +91,20 @@ static ps_status train(struct training *t)
     o.epochs = t->task->train.epochs;
     o.batch = t->task->train.batch;
     o.prefetch = t->task->train.prefetch;
-    o.epoch = after_epoch;
+    o.epoch = t->task->train.test_every > 0 ? say_epoch : after_epoch;
     o.ctx = t;
     if (!st)
-        st = bind_net(t);
+        st = lenet_task_bind(t->task, t->worker, &t->model);
     if (!st)
         st = ps_train(t->worker, t->model, t->task->training, gradient, &o);
     return st ? st : t->reported;
+}
+
+static int is_observer(void)
+{
+    const char *said = getenv("PSW_OBSERVER");
+
+    return said && strcmp(said, "1") == 0;
 }
 
 static int run_worker(struct lenet_task *task)
@@ -143,9 +137,13 @@ int main(int argc, char **argv)
     ps_listen(on_line, NULL, 6);
     openblas_set_num_threads(
         1); /* a worker is a process; more threads than cores fight */
+    if (is_observer())
+        lenet_tester_listen();
     code = lenet_task_open(&task, &o);
     if (!code)
-        code = o.serial ? lenet_serial(&task) : run_worker(&task);
+        code = o.serial        ? lenet_serial(&task)
+               : is_observer() ? lenet_tester(&task)
+                               : run_worker(&task);
     lenet_task_close(&task);
     return code;
 }

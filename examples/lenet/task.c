@@ -126,6 +126,34 @@ void lenet_task_close(struct lenet_task *t)
     ps_settings_free(&t->settings);
 }
 
+/* Each tensor is a matrix; the servers draw the start values. */
+static ps_status bind_tensor(ps_worker *worker, ps_model *model,
+                             const struct lenet_tensor *tensor)
+{
+    ps_matrix_options o = PS_MATRIX_OPTIONS;
+    ps_matrix        *m;
+    ps_status         st;
+
+    if (tensor->deviation > 0) {
+        o.init = PS_INIT_NORMAL;
+        o.init_b = tensor->deviation;
+    } else {
+        o.weight_decay = 0; /* biases are not pulled towards zero */
+    }
+    st = ps_dense(worker, tensor->name, tensor->rows, tensor->cols, &o, &m);
+    return st ? st : ps_model_add(model, m, tensor->value, tensor->grad);
+}
+
+ps_status lenet_task_bind(const struct lenet_task *t, ps_worker *worker,
+                          ps_model **model)
+{
+    ps_status st = ps_model_new(model, worker);
+
+    for (uint32_t i = 0; !st && i < lenet_n_tensors(t->net); i++)
+        st = bind_tensor(worker, *model, lenet_tensor(t->net, i));
+    return st;
+}
+
 static void show(struct lenet_task *t, const ps_data *data, uint32_t i, uint64_t sample)
 {
     lenet_set_image(t->net, i, ps_data_sample(data, sample), t->mean, t->deviation);

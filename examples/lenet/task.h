@@ -29,6 +29,10 @@ struct lenet_task {
 int  lenet_task_open(struct lenet_task *t, const struct lenet_options *o);
 void lenet_task_close(struct lenet_task *t);
 
+/* Makes a model of the job's matrices, one for each tensor of the net. */
+ps_status lenet_task_bind(const struct lenet_task *t, ps_worker *worker,
+                          ps_model **model);
+
 /* The gradient of the mean loss over the batch, into the net's tensors. */
 double lenet_task_gradient(struct lenet_task *t, const ps_batch *batch);
 

@@ -101,9 +101,6 @@ ps_status coord_report(struct psd_coordinator *c, const struct coord_request *r)
 
     if (st)
         return st;
-    if (m->rank == COORD_OBSERVER_RANK)
-        return ps_fail(PS_ERR_DENIED, "job %s: an observer does not report",
-                       job->spec.name);
     if (r->h->seq == 0)
         return ps_fail(PS_ERR_BAD_MESSAGE, "job %s: report without a sequence number",
                        job->spec.name);

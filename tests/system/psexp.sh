@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 124
+plan 132
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -255,6 +255,22 @@ is "and says that it did" "$(json_value stopped_by stopped/summary.json)" accura
 ok "and after how long" awk -v to="$(json_value seconds_to_accuracy stopped/summary.json)" \
     -v wall="$(json_value wall_seconds stopped/summary.json)" 'BEGIN { exit !(to > 0 && to <= wall) }'
 ok "the model is there" test "$(json_value model_hash stopped/summary.json)" != null
+
+# ---- somebody else tests ---------------------------------------------------------------
+
+ok "an observer tests" "$psexp" run tiny -q -o watched \
+    -s job.strategy=asp -s optimiser.lr=0.02 -s test.every=0.05 -s test.limit=100 \
+    -s workers.pace=0.01
+ok "more often than once, and at the end" \
+    test "$(grep -c '"accuracy"' watched/summary.json)" -ge 2
+is "its last test is the run's accuracy" "$(json_value test_accuracy watched/summary.json)" \
+    "$(grep '"accuracy"' watched/summary.json | tail -n 1 | tr -d ' ' | cut -d : -f 2)"
+ok "it has no rank" grep -q '"rank":-1,.*"metric":"test_accuracy"' watched/metrics.jsonl
+ok "and the workers do not test" sh -c '! grep -q test_correct watched/metrics.jsonl'
+ok "of the first images only" grep -q 'of 100 test images' watched/tester-0.log
+ok "it stops a run as well" "$psexp" run tiny -q -o watched2 \
+    -s test.every=0.05 -s workers.pace=0.01 -s train.epochs=1000 -s stop.accuracy=0.34
+is "and is the reason" "$(json_value stopped_by watched2/summary.json)" accuracy
 is "no failure" "$(json_value failure stopped/summary.json)" null
 is "a run that ends by itself was not stopped" "$(json_value stopped_by first/summary.json)" null
 is "nor had it anything to reach" "$(json_value seconds_to_accuracy first/summary.json)" null

@@ -337,8 +337,9 @@ static void run_observer(const char *unused)
     must(ps_finish(w));
     must(ps_pull(seen, v)); /* and does not wait */
     check(v[0] == 0 && v[1] == 0);
-    refused(ps_push(seen, v), PS_ERR_BAD_ARG, "observer only reads");
-    refused(ps_finish(o), PS_ERR_BAD_ARG, "observer only reads");
+    refused(ps_push(seen, v), PS_ERR_BAD_ARG, "neither pushes nor finishes");
+    refused(ps_finish(o), PS_ERR_BAD_ARG, "neither pushes nor finishes");
+    must(ps_report(o, "seen", 1));
     must(ps_worker_close(&o));
     must(ps_worker_close(&w));
 }

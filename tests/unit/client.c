@@ -1029,7 +1029,7 @@ START_TEST(goodbye_carries_the_reason_and_the_account)
 }
 END_TEST
 
-START_TEST(observer_reads_the_newest_and_writes_nothing)
+START_TEST(observer_reads_the_newest_and_changes_nothing)
 {
     float             v[2] = { 0 };
     struct psw_span   span;
@@ -1044,9 +1044,10 @@ START_TEST(observer_reads_the_newest_and_writes_nothing)
     psw_ticket_drop(&t);
     ck_assert_status(psw_client_move(client, now, PSW_PUSH, &span, 1, &out, &t),
                      PS_ERR_BAD_ARG);
-    ck_assert_why("an observer only reads");
+    ck_assert_why("an observer neither pushes nor finishes");
     ck_assert_status(psw_client_move(client, now, PSW_FINISH, NULL, 0, &out, &t),
                      PS_ERR_BAD_ARG);
+    ck_assert_ok(psw_client_report(client, now, "test_accuracy", 0.5));
 }
 END_TEST
 
@@ -1247,7 +1248,7 @@ static Suite *client_suite(void)
     tcase_add_test(one, drain_waits_for_pushes_and_reports_and_gives_pulls_up);
     tcase_add_test(one, drain_fails_for_a_report_that_was_refused);
     tcase_add_test(one, goodbye_carries_the_reason_and_the_account);
-    tcase_add_test(one, observer_reads_the_newest_and_writes_nothing);
+    tcase_add_test(one, observer_reads_the_newest_and_changes_nothing);
     tcase_add_test(one, weight_travels_with_the_push);
     tcase_add_test(one, batches_travel_with_the_end_of_the_iteration_and_are_one_again);
     tcase_add_test(one, push_says_of_which_version_its_gradient_comes);

@@ -67,8 +67,8 @@ static void ck_sentence(const char *says)
 /* ---- bad files ------------------------------------------------------------------ */
 
 #define TOP_KEYS                                                                       \
-    "name, description, seed, servers, workers, job, optimiser, train, stop, data, "   \
-    "model"
+    "name, description, seed, servers, workers, job, optimiser, train, test, stop, "   \
+    "data, model"
 
 static const struct {
     const char *text, *set, *says;

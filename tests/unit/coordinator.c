@@ -1280,6 +1280,26 @@ START_TEST(reports_are_numbered_and_taken_once)
 }
 END_TEST
 
+START_TEST(an_observer_may_report)
+{
+    struct ps_job_spec      spec = spec_of("lenet", 1);
+    struct worker           w = join_as(1, 0, &spec), o = observe(2, "lenet");
+    const struct ps_header *h;
+
+    report(&o, 5, 1, 1, 0.5);
+    answer(2, 5, PS_MSG_OK);
+    report(&o, 6, 1, 1, 0.5); /* sent again */
+    answer(2, 6, PS_MSG_OK);
+    h = watch(9, 50, "lenet", 0);
+    ck_assert_uint_eq(h->n_reports, 1);
+    ck_assert_uint_eq(h->reports[0].rank, OBSERVER);
+    ck_assert_uint_eq(h->traffic->samples, 0); /* only workers' count */
+    bye(&w, 7, "");
+    report(&o, 8, 2, 1, 0.75); /* a last word after the end */
+    answer(2, 8, PS_MSG_OK);
+}
+END_TEST
+
 START_TEST(oldest_reports_make_way)
 {
     struct ps_job_spec      spec = spec_of("lenet", 1);
@@ -1774,6 +1794,7 @@ static Suite *coordinator_suite(void)
 
     t = tcase(s, "reports and status");
     tcase_add_test(t, reports_are_numbered_and_taken_once);
+    tcase_add_test(t, an_observer_may_report);
     tcase_add_test(t, oldest_reports_make_way);
     tcase_add_test(t, watch_fits_a_header_at_its_largest);
     tcase_add_test(t, status_shows_the_cluster);

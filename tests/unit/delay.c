@@ -10,6 +10,7 @@ static struct psw_delay d;
 
 static ps_status said(const char *slow, const char *hiccups)
 {
+    unsetenv("PSW_PACE");
     d = (struct psw_delay){ .slow = -1 };
     setenv("PSW_SLOW", slow, 1);
     setenv("PSW_HICCUPS", hiccups, 1);
@@ -23,6 +24,7 @@ START_TEST(nobody_is_slow_unless_told)
     ck_assert_ok(psw_delay_read(&d));
     ck_assert_double_eq(psw_delay_factor(&d, 1, 0, 0), 1);
     ck_assert_ok(said("", ""));
+    ck_assert_double_eq(d.pace, 0);
     ck_assert_double_eq(psw_delay_factor(&d, 1, 0, 0), 1);
 }
 END_TEST
@@ -35,6 +37,23 @@ START_TEST(factors_multiply)
     ck_assert_double_eq(psw_delay_factor(&d, 1, 0, 0), 9);
     ck_assert_ok(said("1000", "0:1000"));
     ck_assert_double_eq(psw_delay_factor(&d, 1, 0, 0), 1000);
+}
+END_TEST
+
+START_TEST(a_pace_is_seconds)
+{
+    static const char *const no[] = { "-1", "61", "20ms", "fast", "nan" };
+
+    ck_assert_ok(said("", ""));
+    setenv("PSW_PACE", "0.02", 1);
+    ck_assert_ok(psw_delay_read(&d));
+    ck_assert_double_eq(d.pace, 0.02);
+    for (size_t i = 0; i < COUNT(no); i++) {
+        setenv("PSW_PACE", no[i], 1);
+        ck_assert_status(psw_delay_read(&d), PS_ERR_CONFIG);
+        ck_assert_why("expected 0 to 60 seconds");
+    }
+    unsetenv("PSW_PACE");
 }
 END_TEST
 
@@ -101,9 +120,21 @@ START_TEST(what_is_missing_is_waited_for)
 {
     uint64_t began = now_ns();
 
-    psw_delay_wait(4, 1000000);
+    d = (struct psw_delay){ 0 };
+    psw_delay_wait(&d, 4, 1000000);
     ck_assert_uint_ge(now_ns() - began, 3000000);
-    psw_delay_wait(1, UINT64_MAX); /* at once */
+    psw_delay_wait(&d, 1, UINT64_MAX); /* at once */
+}
+END_TEST
+
+START_TEST(a_slow_worker_is_slow_from_its_pace_on)
+{
+    uint64_t began = now_ns();
+
+    d = (struct psw_delay){ .pace = 0.002 };
+    psw_delay_wait(&d, 3, 1000000);
+    ck_assert_uint_ge(now_ns() - began, 5000000);
+    psw_delay_wait(&d, 1, UINT64_MAX); /* slower than the pace by itself */
 }
 END_TEST
 
@@ -117,6 +148,8 @@ static Suite *delay_suite(void)
     tcase_add_test(all, what_is_malformed_is_named);
     tcase_add_test(all, hiccups_are_a_function_of_seed_rank_and_clock);
     tcase_add_test(all, what_is_missing_is_waited_for);
+    tcase_add_test(all, a_pace_is_seconds);
+    tcase_add_test(all, a_slow_worker_is_slow_from_its_pace_on);
     suite_add_tcase(s, all);
     return s;
 }

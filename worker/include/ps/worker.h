@@ -97,7 +97,9 @@ typedef struct ps_train_settings {
     int          label_column, header; /* as ps_data_open_csv takes them */
     double       growth;               /* of the batch: see ps_train_options */
     uint32_t     growth_every, growth_max;
-    uint64_t     npush; /* batches of a push, which is a clock of the job */
+    uint64_t     npush;  /* batches of a push, which is a clock of the job */
+    double   test_every; /* seconds between an observer's tests; 0: the workers test */
+    uint64_t test_limit; /* samples of the test set; 0 = all */
 } ps_train_settings;
 
 PS_API void ps_settings_train(const ps_settings *settings, ps_train_settings *out);
@@ -122,14 +124,15 @@ PS_API void ps_settings_optimiser(const ps_settings     *settings,
  * of a launcher (ps-lite's, torchrun's, Slurm's and others'), see libpsworker(3).
  */
 typedef struct ps_worker_options {
-    size_t             size;             /* of this struct, as the caller knew it */
-    const char        *coordinator;      /* PSW_COORDINATOR [tcp://127.0.0.1:5570] */
-    const char        *job;              /* PSW_JOB [default] */
-    const char        *token;            /* PSW_TOKEN [none] */
-    int                rank;             /* 0-based, unique; -1: PSW_RANK [0] */
-    uint32_t           workers;          /* of the job; PSW_WORLD_SIZE [1] */
-    int                timeout_ms;       /* of every call; PSW_TIMEOUT_MS [30000] */
-    int                observer;         /* 1: reads an existing job, has no rank */
+    size_t      size;                    /* of this struct, as the caller knew it */
+    const char *coordinator;             /* PSW_COORDINATOR [tcp://127.0.0.1:5570] */
+    const char *job;                     /* PSW_JOB [default] */
+    const char *token;                   /* PSW_TOKEN [none] */
+    int         rank;                    /* 0-based, unique; -1: PSW_RANK [0] */
+    uint32_t    workers;                 /* of the job; PSW_WORLD_SIZE [1] */
+    int         timeout_ms;              /* of every call; PSW_TIMEOUT_MS [30000] */
+    int         observer;                /* 1: reads an existing job, has no rank;
+                                          * PSW_OBSERVER [0] */
     const ps_settings *settings;         /* job and optimiser keys; lent for the call */
     uint64_t           clocks_per_epoch; /* for schedules in epochs; 0 = unknown */
 } ps_worker_options;
@@ -177,6 +180,7 @@ PS_API ps_status ps_launched(const ps_settings *settings, uint32_t *rank,
                              uint32_t *workers) PS_CHECKED;
 
 PS_API uint32_t    ps_rank(const ps_worker *worker);
+PS_API int         ps_is_observer(const ps_worker *worker);
 PS_API uint32_t    ps_workers(const ps_worker *worker); /* of the job */
 PS_API uint64_t    ps_clock(const ps_worker *worker);
 PS_API uint64_t    ps_seed(const ps_worker *worker);
@@ -591,7 +595,7 @@ typedef struct ps_train_options {
  * learning rate (Smith et al., ICLR 2018); a job whose schedule counts epochs is
  * refused with it, because its epochs are not equally many clocks.
  *
- * PSW_SLOW and PSW_HICCUPS make it slower than it is, see libpsworker(3).
+ * PSW_PACE, PSW_SLOW and PSW_HICCUPS make it slower than it is, see libpsworker(3).
  *
  * PS_ERR_ABORTED   the gradient function did not return 0
  * PS_ERR_CONFIG    one of those variables is wrong
