@@ -135,7 +135,7 @@ static ps_status check(const struct psw_options *o)
 static ps_status observer_from_environment(struct psw_options *out)
 {
     uint32_t  said = 0;
-    ps_status st = number_from("PSW_OBSERVER", 0, 1, &said);
+    ps_status st = psw_variable_number("PSW_OBSERVER", 0, 1, &said);
 
     out->observer |= said != 0;
     return st;

@@ -52,8 +52,10 @@ static ps_status wait_until(struct tester *t, double then)
 {
     ps_status st = PS_OK;
 
-    while (!st && !told_to_end && seconds() < then)
-        st = ps_progress(t->worker, 50);
+    while (!st && !told_to_end && seconds() < then) {
+        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+        st = ps_progress(t->worker, 0);
+    }
     return st;
 }
 
