@@ -110,6 +110,9 @@ ps_matrix                   *psw_ticket_matrix(const struct ps_ticket *ticket);
 const struct ps_matrix_spec *psw_ticket_list(const struct ps_ticket *ticket,
                                              uint32_t               *n);
 
+/* Of psw_client_rows: how many rows came, and the next cursor, 0 at the end. */
+uint64_t psw_ticket_rows(const struct ps_ticket *ticket, uint64_t *next);
+
 /* ---- operations ---------------------------------------------------------------- */
 
 /* Each needs a client that is not broken: after a NOTICE all of them fail with it. */
@@ -150,6 +153,16 @@ struct psw_span {
  */
 ps_status psw_client_move(struct psw_client *client, uint64_t now_ns, uint32_t moves,
                           const struct psw_span *spans, uint32_t n_spans,
+                          struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
+
+/*
+ * Asks shard `shard` for up to `room` of the rows of a sparse matrix that it has, from
+ * cursor `from` on (0: from the first one), as a pull would: keys [room], and values
+ * [room][cols] of the matrix's element type, are filled from the answer.
+ */
+ps_status psw_client_rows(struct psw_client *client, uint64_t now_ns,
+                          const ps_matrix *matrix, uint32_t shard, uint64_t from,
+                          uint64_t room, uint64_t *keys, void *values,
                           struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
 
 /* Delivered in order, in the background. */

@@ -125,7 +125,10 @@ bool psw_answer_run(struct psw_client *c, struct psw_shard *sh, struct psw_reque
                     const struct ps_header *h, const struct ps_parcel *in)
 {
     bool     pulls = r->kind == PS_MSG_PULL || r->flags & PS_FLAG_PULL;
-    uint32_t expected = pulls ? PS_MSG_PULL_OK : PS_MSG_PUSH_OK;
+    bool     lists = r->kind == PS_MSG_ROWS;
+    uint32_t expected = lists   ? PS_MSG_ROWS_OK
+                        : pulls ? PS_MSG_PULL_OK
+                                : PS_MSG_PUSH_OK;
     char     about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
 
     if (!r->ticket)
@@ -138,6 +141,10 @@ bool psw_answer_run(struct psw_client *c, struct psw_shard *sh, struct psw_reque
                         "%s: %s answered %s, expected %s", about,
                         psw_lane_name(&sh->lane, name, sizeof(name)),
                         ps_kind_name(h->kind), ps_kind_name(expected));
+        return false;
+    }
+    if (lists) {
+        psw_rows_answer(c, r, h, in);
         return false;
     }
     if (pulls)

@@ -6,6 +6,7 @@
  *     client_session.c hello, matrices, lists, reports, goodbye
  *     client_move.c    pushes and pulls: splitting and packing
  *     client_answer.c  pushes and pulls: what the answers bring
+ *     client_rows.c    listing the rows of a sparse matrix
  */
 #ifndef PSW_CLIENT_PRIVATE_H
 #define PSW_CLIENT_PRIVATE_H
@@ -30,6 +31,15 @@ enum psw_purpose {
     PSW_FOR_LIST = 32,
     PSW_FOR_DRAIN = 64,
     PSW_FOR_BYE = 128,
+    PSW_FOR_ROWS = 256,
+};
+
+/* What ROWS_OK fills. */
+struct psw_listing {
+    const struct ps_matrix *matrix;
+    uint64_t                room, n, next;
+    uint64_t               *keys;
+    void                   *values;
 };
 
 struct ps_ticket {
@@ -48,6 +58,7 @@ struct ps_ticket {
     struct ps_matrix      *matrix; /* of MATRIX */
     uint32_t               n_listed;
     struct ps_matrix_spec *specs; /* of MATRIX: what was asked; of LIST: the answer */
+    struct psw_listing     rows;
 
     uint32_t n_shards;
     uint64_t oldest[]; /* [n_shards] version that a pull brought; PSW_NOT_PULLED */
@@ -144,6 +155,10 @@ void psw_session_tick(struct psw_client *c, uint64_t now_ns);
 bool psw_answer_run(struct psw_client *c, struct psw_shard *shard,
                     struct psw_request *r, const struct ps_header *h,
                     const struct ps_parcel *in);
+
+/* client_rows.c: an answer that is no ERROR. */
+void psw_rows_answer(struct psw_client *c, struct psw_request *r,
+                     const struct ps_header *h, const struct ps_parcel *in);
 
 /* client_move.c */
 size_t psw_padded(size_t bytes);

@@ -134,6 +134,9 @@ void psw_ticket_about(const struct ps_ticket *t, char *text, size_t bytes)
     case PSW_FOR_LIST: snprintf(text, bytes, "list of the matrices"); return;
     case PSW_FOR_DRAIN: snprintf(text, bytes, "delivery of the last pushes"); return;
     case PSW_FOR_BYE: snprintf(text, bytes, "goodbye"); return;
+    case PSW_FOR_ROWS:
+        snprintf(text, bytes, "rows of %s", t->rows.matrix->spec.name);
+        return;
     }
     if (t->n_matrices > 1)
         snprintf(more, sizeof(more), " and %u more", t->n_matrices - 1);
@@ -154,7 +157,8 @@ static bool waits_on(const struct ps_ticket *t, const struct psw_lane *lane)
     if (t->purpose == PSW_FOR_DRAIN)
         return psw_lane_holds(lane, PS_MSG_PUSH, NULL) ||
                psw_lane_holds(lane, PS_MSG_REPORT, NULL);
-    return psw_lane_holds(lane, PS_MSG_PUSH, t) || psw_lane_holds(lane, PS_MSG_PULL, t);
+    return psw_lane_holds(lane, PS_MSG_PUSH, t) ||
+           psw_lane_holds(lane, PS_MSG_PULL, t) || psw_lane_holds(lane, PS_MSG_ROWS, t);
 }
 
 static const struct psw_lane *silent_lane(const struct ps_ticket *t)

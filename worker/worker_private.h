@@ -3,6 +3,7 @@
  *
  *     worker.c   a worker's life, and driving its client over ZeroMQ
  *     matrix.c   matrices and tickets
+ *     rows.c     listing the rows of a sparse matrix
  *     callback.c tickets that nobody waits for
  *     model.c    groups of matrices
  *     train.c    the training loop
@@ -85,6 +86,10 @@ ps_status psw_move(ps_worker *worker, uint32_t moves, const struct psw_span *spa
 /* Opens a matrix; psw_begin was called. */
 ps_status psw_open_matrix(ps_worker *worker, const struct ps_matrix_spec *spec,
                           bool create, ps_matrix **out) PS_CHECKED;
+
+/* ps_rows_next, inside another call. */
+ps_status psw_rows_next(ps_rows *rows, uint64_t *keys, void *values, uint64_t room,
+                        uint64_t *n) PS_CHECKED;
 
 /* For the training loop: the matrices of a model with their buffers; valid until one is
  * added. */

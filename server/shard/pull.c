@@ -161,19 +161,6 @@ static ps_status collect(struct psd_request *r, struct answer *a)
     return st;
 }
 
-/* A request that waits keeps its keys; values of a push have been taken already. */
-static ps_status park(struct psd_request *r)
-{
-    uint32_t keep = r->sparse ? 1 : 0;
-    uint64_t deadline_ns = r->again       ? r->deadline_ns
-                           : r->h.wait_ms ? r->now_ns + r->h.wait_ms * UINT64_C(1000000)
-                                          : UINT64_MAX;
-
-    while (r->in->n_frames > keep)
-        ps_buf_drop(&r->in->frames[--r->in->n_frames]);
-    return psd_job_park(r->job, &r->h, r->in, deadline_ns);
-}
-
 ps_status psd_pull_run(struct psd_request *r)
 {
     struct answer a = { 0 };
@@ -187,7 +174,7 @@ ps_status psd_pull_run(struct psd_request *r)
     if (st)
         return st;
     if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
-        return park(r);
+        return psd_request_park(r);
     st = collect(r, &a);
     if (st) {
         drop_answer(&a);

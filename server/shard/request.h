@@ -26,14 +26,16 @@ struct psd_request {
     bool            seen; /* this push was taken before */
 };
 
-/* The pipelines: push.c and pull.c. */
+/* The pipelines: push.c, pull.c and list.c. */
 ps_status psd_push_run(struct psd_request *r) PS_CHECKED;
 ps_status psd_pull_run(struct psd_request *r) PS_CHECKED;
+ps_status psd_list_run(struct psd_request *r) PS_CHECKED;
 
 /* Steps that both share. */
 ps_status psd_request_who(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_ranges(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_keys(struct psd_request *r) PS_CHECKED;
+ps_status psd_request_park(struct psd_request *r) PS_CHECKED;
 
 /* Control messages, from the coordinator: control.c.  Each answers OK itself. */
 ps_status psd_control_job(struct psd_request *r) PS_CHECKED;

@@ -103,6 +103,7 @@ struct rule {
 static const struct rule rules[] = {
     { PS_MSG_PUSH, find_job, psd_push_run },
     { PS_MSG_PULL, find_job, psd_pull_run },
+    { PS_MSG_ROWS, find_job, psd_list_run },
     { PS_MSG_JOB, is_coordinator, psd_control_job },
     { PS_MSG_JOB_END, is_coordinator, psd_control_job_end },
     { PS_MSG_MATRIX_ADD, is_coordinator, psd_control_matrix },

@@ -50,6 +50,7 @@ typedef struct ps_model    ps_model;
 typedef struct ps_ticket   ps_ticket;
 typedef struct ps_settings ps_settings;
 typedef struct ps_data     ps_data;
+typedef struct ps_rows     ps_rows;
 
 /* Why the last call on this thread failed, as a sentence; "" if none has. */
 PS_API const char *ps_why(void);
@@ -299,6 +300,28 @@ PS_API ps_status ps_push_rows(ps_matrix *m, const uint64_t *keys, uint64_t n,
                               const void *grad) PS_CHECKED;
 
 /*
+ * The rows of a sparse matrix that exist, shard after shard, in no order that means
+ * anything.  Of rows that come and go meanwhile some are seen and others not; one that
+ * is there all the time is seen exactly once, and none twice.  To be seen is no use of
+ * a row, and creates none.
+ *
+ * ps_rows_next waits as a pull does, and fills
+ *
+ *   keys    [room]
+ *   values  [room][cols] of the matrix's element type
+ *   *n      how many came, up to `room` (of 1 or more); 0: that were all
+ *
+ * After a failure it may be called again, and goes on where it was.  `rows` is to be
+ * closed before its worker.
+ *
+ * PS_ERR_SHAPE   the matrix is dense
+ */
+PS_API ps_status ps_rows_open(ps_matrix *m, ps_rows **out) PS_CHECKED;
+PS_API ps_status ps_rows_next(ps_rows *rows, uint64_t *keys, void *values,
+                              uint64_t room, uint64_t *n) PS_CHECKED;
+PS_API void      ps_rows_close(ps_rows **rows);
+
+/*
  * The samples behind the gradients of this iteration: their weight in the mean, 1
  * until set.  Keeps its value for later iterations.
  */
@@ -379,9 +402,11 @@ PS_API ps_status ps_model_push_async(ps_model *model, ps_ticket **out) PS_CHECKE
 PS_API ps_status ps_model_push_pull_async(ps_model *model, ps_ticket **out) PS_CHECKED;
 
 /*
- * BLAKE2b (256 bit) over all dense matrices of the worker's job in byte order of their
- * names: for each its name with the NUL, element type (u32), rows, cols (u64), and its
- * elements, all little-endian.  `hex` gets 64 digits and a NUL.
+ * BLAKE2b (256 bit) over all matrices of the worker's job in byte order of their names:
+ * for each its name with the NUL, element type (u32), rows, cols (u64), and its
+ * elements, all little-endian.  Of a sparse one, whose `rows` is 0, the rows that exist
+ * in the order of their keys: for each its key (u64) and its elements; they are in
+ * memory together while they are sorted.  `hex` gets 64 digits and a NUL.
  */
 PS_API ps_status ps_model_hash(ps_worker *worker, char hex[65]) PS_CHECKED;
 
