@@ -11,7 +11,7 @@ ps_status psw_course_check(const struct psw_course *c)
             "training: the batch grows by the factor %g, expected 1 or more, "
             "or 0 for none",
             c->growth);
-    if (c->growth_max && c->growth_max < c->batch)
+    if (c->growth > 1 && c->growth_max && c->growth_max < c->batch)
         return ps_fail(
             PS_ERR_BAD_ARG,
             "training: batches of %u are to grow up to %u, expected at least "

@@ -165,6 +165,8 @@ ps_status psw_options_resolve(const ps_worker_options *options, struct psw_optio
     st = texts(&given, aliases, out);
     if (!st) /* an observer has no rank, whatever it was started as */
         st = numbers(&given, aliases && !out->observer, out);
+    if (given.settings)
+        out->job.optimiser.lr = psw_settings_lr(given.settings, out->job.workers);
     return st ? st : check(out);
 }
 

@@ -80,6 +80,10 @@ void ps_settings_train(const ps_settings *settings, ps_train_settings *out)
         .header = e->header,
         .test_every = e->test_every,
         .test_limit = e->test_limit,
+        .growth = e->growth_factor,
+        .growth_every = e->growth_every,
+        .growth_max = e->growth_max,
+        .npush = e->job.npush,
     };
 }
 
@@ -99,7 +103,7 @@ void ps_settings_optimiser(const ps_settings *settings, ps_optimiser_settings *o
 
     *out = (ps_optimiser_settings){
         .optimiser = (ps_optimiser)o->kind,
-        .lr = o->lr,
+        .lr = ps_experiment_lr(settings->experiment, settings->experiment->workers),
         .momentum = o->momentum,
         .weight_decay = o->weight_decay,
         .epoch_factor = epoch_factor(&o->schedule),
@@ -107,6 +111,11 @@ void ps_settings_optimiser(const ps_settings *settings, ps_optimiser_settings *o
         .ftrl_l1 = o->ftrl_l1,
         .ftrl_l2 = o->ftrl_l2,
     };
+}
+
+double psw_settings_lr(const ps_settings *settings, uint32_t workers)
+{
+    return ps_experiment_lr(settings->experiment, workers);
 }
 
 const struct ps_job_spec *psw_settings_job(const ps_settings *settings)

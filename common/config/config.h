@@ -76,7 +76,11 @@ struct ps_experiment {
     struct ps_job_spec job; /* strategy, aggregate, on_loss, nonfinite, optimiser */
 
     uint32_t epochs, batch; /* [1], [64] per worker */
-    uint64_t limit;         /* samples of the training set; 0 = all */
+    uint32_t growth_every;  /* the batch grows after so many epochs each [1] */
+    double   growth_factor; /* 1 .. 1000 [1] */
+    uint32_t growth_max;    /* samples [1048576] */
+    uint32_t base_batch; /* samples that optimiser.lr is meant for; 0: as it is [0] */
+    uint64_t limit;      /* samples of the training set; 0 = all */
     bool     prefetch;
     double test_every; /* seconds between the tests of an observer; 0: the workers test
                         * after each epoch */
@@ -104,6 +108,20 @@ ps_status ps_experiment_parse(struct ps_experiment **out, const char *name,
 /* Everything resolved, as YAML that loads to the same struct. */
 ps_status ps_experiment_print(const struct ps_experiment *e, FILE *to) PS_CHECKED;
 void      ps_experiment_free(struct ps_experiment **e);
+
+/*
+ * The job's learning rate with so many workers.  Where base_batch is given it is
+ * optimiser.lr scaled linearly, times samples / base_batch, to the samples that one
+ * step averages: the batches of all workers of an iteration where the servers step
+ * along their mean (under backup without the spares'), or where a scale makes about one
+ * step of W pushes (workers, staleness, versions); one worker's batch where each push
+ * is a step of its own, or they are summed.  Windows of several batches play no part: a
+ * push is the sum of their gradients, and so as many times as long already.
+ *
+ * Source: Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
+ * arXiv:1706.02677, section 2.1.
+ */
+double ps_experiment_lr(const struct ps_experiment *e, uint32_t workers);
 
 /* All defaults, as if from an empty file. */
 ps_status ps_experiment_default(struct ps_experiment **out) PS_CHECKED;

@@ -11,6 +11,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #define LONG_TEXT_BYTES 4095u
+#define BATCH_MAX 1048576
 
 /* ---- the keys ------------------------------------------------------------------- */
 
@@ -128,6 +129,7 @@ static const cyaml_schema_field_t schedule_fields[] = {
 static const cyaml_schema_field_t optimiser_fields[] = {
     WORD("name", job.optimiser.kind, optimisers),
     REAL("lr", job.optimiser.lr),
+    WHOLE("base_batch", base_batch),
     REAL("momentum", job.optimiser.momentum),
     REAL("beta1", job.optimiser.beta1),
     REAL("beta2", job.optimiser.beta2),
@@ -141,9 +143,17 @@ static const cyaml_schema_field_t optimiser_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t growth_fields[] = {
+    WHOLE("every", growth_every), /* epochs */
+    REAL("factor", growth_factor),
+    WHOLE("max", growth_max),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t train_fields[] = {
     WHOLE("epochs", epochs),
     WHOLE("batch", batch),
+    MAPPING("batch_growth", growth_fields),
     WHOLE("limit", limit),
     CYAML_FIELD_BOOL("prefetch", OPTIONAL, struct ps_experiment, prefetch),
     CYAML_FIELD_END,
@@ -205,6 +215,7 @@ static const struct ps_range ranges[] = {
     { .path = "workers.hiccups.rate", .max = 1 },
     { .path = "workers.hiccups.factor", .min = 1, .max = 1000 },
     { .path = "optimiser.lr", .max = INFINITY, .above = true },
+    { .path = "optimiser.base_batch", .max = UINT32_MAX },
     { .path = "optimiser.momentum", .max = 1, .below = true },
     { .path = "optimiser.beta1", .max = 1, .below = true },
     { .path = "optimiser.beta2", .max = 1, .below = true },
@@ -219,7 +230,10 @@ static const struct ps_range ranges[] = {
     { .path = "optimiser.schedule.every", .min = 1, .max = INFINITY },
     { .path = "optimiser.schedule.warmup", .max = INFINITY },
     { .path = "train.epochs", .min = 1, .max = 1000000 },
-    { .path = "train.batch", .min = 1, .max = 1048576 },
+    { .path = "train.batch", .min = 1, .max = BATCH_MAX },
+    { .path = "train.batch_growth.every", .min = 1, .max = 1000000 },
+    { .path = "train.batch_growth.factor", .min = 1, .max = 1000 },
+    { .path = "train.batch_growth.max", .min = 1, .max = BATCH_MAX },
     { .path = "train.limit", .max = INFINITY },
     { .path = "test.every", .max = 86400 },
     { .path = "test.limit", .max = INFINITY },
@@ -262,6 +276,9 @@ static struct ps_experiment defaults(const struct ps_experiment *said,
          .job = ps_job_spec_default(),
          .epochs = 1,
          .batch = 64,
+         .growth_every = 1,
+         .growth_factor = 1,
+         .growth_max = BATCH_MAX,
          .prefetch = true,
          .data_format = (char *)"idx",
          .label_column = -1,
@@ -307,6 +324,28 @@ static ps_status check_slow(const struct ps_experiment *e, const struct ps_node 
     ps_tree_where(tree, "workers.slow.rank", file, where);
     return ps_fail(PS_ERR_CONFIG, "%s: %u of %u workers, expected 0 to %u", where,
                    e->slow_rank, e->workers, e->workers - 1);
+}
+
+/* Epochs of growing batches have fewer and fewer iterations. */
+static ps_status check_growth(const struct ps_experiment *e, const struct ps_node *tree,
+                              const char *file)
+{
+    char where[PS_WHERE_BYTES];
+
+    if (e->growth_factor == 1)
+        return PS_OK;
+    if (e->growth_max < e->batch) {
+        ps_tree_where(tree, "train.batch_growth.max", file, where);
+        return ps_fail(PS_ERR_CONFIG, "%s: %u is below train.batch, %u", where,
+                       e->growth_max, e->batch);
+    }
+    if (!e->job.optimiser.schedule.epochs)
+        return PS_OK;
+    ps_tree_where(tree, "optimiser.schedule.unit", file, where);
+    return ps_fail(PS_ERR_CONFIG,
+                   "%s: epoch, but under train.batch_growth epochs are not equally "
+                   "long, expected clock",
+                   where);
 }
 
 static ps_status check_data(const struct ps_experiment *e, const struct ps_node *tree,
@@ -453,7 +492,8 @@ static ps_status finish(struct ps_experiment *e, const struct ps_node *tree,
     if (!st && !e->name)
         st = name_of_file(file, &e->name);
     if (st || (st = check_name(e, tree, file)) || (st = check_servers(e, tree, file)) ||
-        (st = check_slow(e, tree, file)) || (st = check_data(e, tree, file)) ||
+        (st = check_slow(e, tree, file)) || (st = check_growth(e, tree, file)) ||
+        (st = check_data(e, tree, file)) ||
         (st = load_model(e, ps_node_find(tree, "model"), file)))
         return st;
     snprintf(e->job.name, sizeof(e->job.name), "%s", e->name);
@@ -486,6 +526,29 @@ static ps_status says_something(const struct ps_node *tree, const char *file)
         return PS_OK;
     return ps_fail(PS_ERR_CONFIG, "%s: empty, expected the keys of an experiment",
                    file);
+}
+
+static double samples_of_a_step(const struct ps_experiment *e, uint32_t workers)
+{
+    const struct ps_job_spec *job = &e->job;
+    uint32_t                  averaged = 1;
+
+    if (job->strategy == PS_BSP || job->strategy == PS_BACKUP) {
+        uint32_t spares = job->strategy == PS_BACKUP ? job->spares : 0;
+
+        if (job->aggregate == PS_MEAN && workers > spares)
+            averaged = workers - spares;
+    } else if (job->scale != PS_SCALE_NONE && job->scale != PS_SCALE_DELAY) {
+        averaged = workers;
+    }
+    return (double)averaged * e->batch;
+}
+
+double ps_experiment_lr(const struct ps_experiment *e, uint32_t workers)
+{
+    double lr = e->job.optimiser.lr;
+
+    return e->base_batch ? lr * samples_of_a_step(e, workers) / e->base_batch : lr;
 }
 
 ps_status ps_experiment_load(struct ps_experiment **out, const char *file,

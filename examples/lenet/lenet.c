@@ -35,8 +35,7 @@ static ps_status open_worker(struct training *t)
 
     o.settings = t->task->settings;
     o.workers = t->task->workers;
-    o.clocks_per_epoch =
-        ps_data_iterations(t->task->training, t->task->workers, train->batch);
+    o.clocks_per_epoch = ps_train_clocks(train, t->task->training, t->task->workers);
     st = ps_worker_open(&t->worker, &o);
     if (!st)
         t->task->seed = ps_seed(t->worker);
@@ -91,6 +90,9 @@ static ps_status train(struct training *t)
     o.epochs = t->task->train.epochs;
     o.batch = t->task->train.batch;
     o.prefetch = t->task->train.prefetch;
+    o.growth = t->task->train.growth;
+    o.growth_every = t->task->train.growth_every;
+    o.growth_max = t->task->train.growth_max;
     o.epoch = t->task->train.test_every > 0 ? say_epoch : after_epoch;
     o.ctx = t;
     if (!st)

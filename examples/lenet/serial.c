@@ -106,6 +106,10 @@ int lenet_serial(struct lenet_task *t)
                         "rate or a step after every epoch\n");
         return EX_CONFIG;
     }
+    if (t->largest != t->train.batch) {
+        fprintf(stderr, "lenet: --serial knows batches of one size only\n");
+        return EX_CONFIG;
+    }
     for (uint32_t k = 0; k < lenet_n_tensors(t->net) && !code; k++) {
         const struct lenet_tensor *w = lenet_tensor(t->net, k);
 

@@ -26,6 +26,7 @@ static int load_settings(struct lenet_task *t, const struct lenet_options *o)
     ps_settings_optimiser(t->settings, &t->optimiser);
     if (o->batch)
         t->train.batch = o->batch;
+    t->largest = ps_train_batch(&t->train, t->train.epochs - 1);
     t->seed = t->train.seed;
     t->dropout = o->shape.dropout;
     return 0;
@@ -72,10 +73,10 @@ static int check_images(const struct lenet_task *t, uint32_t classes)
     else if (ps_data_classes(t->test) > classes)
         fprintf(stderr, "lenet: %s: label %u, expected 0 to %u\n", t->train.test_labels,
                 ps_data_classes(t->test) - 1, classes - 1);
-    else if (ps_data_iterations(t->training, t->workers, t->train.batch) == 0)
+    else if (ps_data_iterations(t->training, t->workers, t->largest) == 0)
         fprintf(stderr, "lenet: %s: %llu samples, a step takes %u workers x batch %u\n",
                 t->train.train_features, (unsigned long long)ps_data_n(t->training),
-                t->workers, t->train.batch);
+                t->workers, t->largest);
     else
         return 0;
     return EX_DATAERR;
@@ -86,12 +87,12 @@ static int make_net(struct lenet_task *t, struct lenet_shape shape)
     char why[256];
 
     shape.side = side_of(ps_data_features(t->training));
-    t->net = lenet_new(&shape, t->train.batch, why, sizeof(why));
+    t->net = lenet_new(&shape, t->largest, why, sizeof(why));
     if (!t->net) {
         fprintf(stderr, "lenet: %s\n", why);
         return EX_USAGE;
     }
-    t->keep = calloc((size_t)t->train.batch * lenet_last_hidden(t->net), sizeof(real));
+    t->keep = calloc((size_t)t->largest * lenet_last_hidden(t->net), sizeof(real));
     if (!t->keep) {
         fprintf(stderr, "lenet: no memory for dropout\n");
         return EX_OSERR;

@@ -16,13 +16,14 @@ struct lenet_task {
     ps_settings          *settings;
     ps_train_settings     train; /* its batch is --batch where that was given */
     ps_optimiser_settings optimiser;
+    uint32_t              largest; /* batch: that of the last epoch */
     uint32_t              workers;
     uint64_t              seed;
     double                dropout;
     ps_data              *training, *test;
     double                mean, deviation; /* of the training images */
     struct lenet         *net;
-    real                 *keep; /* [batch][last hidden] */
+    real                 *keep; /* [largest][last hidden] */
 };
 
 /* 0, or an exit code after it said on stderr what is wrong; close in either case. */

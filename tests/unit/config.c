@@ -535,6 +535,83 @@ START_TEST(every_key_reaches_its_place)
 }
 END_TEST
 
+START_TEST(windows_and_batches_that_grow_reach_their_places)
+{
+    ck_assert_ok(load("job: {nfetch: 8, npush: 4, local: same, average: model}\n"
+                      "optimiser: {base_batch: 128}\n"
+                      "train: {batch: 16, batch_growth: {every: 3, factor: 1.5,\n"
+                      "                                  max: 512}}\n",
+                      NULL));
+    ck_assert_uint_eq(e->job.nfetch, 8);
+    ck_assert_uint_eq(e->job.npush, 4);
+    ck_assert_uint_eq(e->job.local, PS_LOCAL_SAME);
+    ck_assert_uint_eq(e->job.average, PS_AVERAGE_MODEL);
+    ck_assert_uint_eq(e->base_batch, 128);
+    ck_assert_uint_eq(e->growth_every, 3);
+    ck_assert_double_eq(e->growth_factor, 1.5);
+    ck_assert_uint_eq(e->growth_max, 512);
+}
+END_TEST
+
+START_TEST(a_batch_does_not_grow_unless_told)
+{
+    ck_assert_ok(load("train: {batch: 1048576}\n", NULL));
+    ck_assert_uint_eq(e->growth_every, 1);
+    ck_assert_double_eq(e->growth_factor, 1);
+    ck_assert_uint_eq(e->growth_max, 1048576);
+    ck_assert_uint_eq(e->base_batch, 0);
+}
+END_TEST
+
+START_TEST(epochs_of_unequal_length_are_no_unit_of_time)
+{
+    ck_assert_status(load("optimiser: {schedule: {unit: epoch}}\n"
+                          "train: {batch_growth: {factor: 2}}\n",
+                          NULL),
+                     PS_ERR_CONFIG);
+    ck_assert_why("optimiser.schedule.unit: epoch, but under train.batch_growth");
+    ck_assert_status(
+        load("train: {batch: 64, batch_growth: {factor: 2, max: 63}}\n", NULL),
+        PS_ERR_CONFIG);
+    ck_assert_why("train.batch_growth.max: 63 is below train.batch, 64");
+    ck_assert_ok(load("optimiser: {schedule: {unit: epoch}}\n"
+                      "train: {batch: 64, batch_growth: {factor: 1, max: 63}}\n",
+                      NULL)); /* nothing grows */
+}
+END_TEST
+
+/* lr 0.25 for 64 samples; 4 workers of 32. */
+static const struct {
+    const char *job;
+    double      lr;
+} rates[] = {
+    { "job: {strategy: bsp}", 0.5 },
+    { "job: {strategy: bsp, npush: 8}", 0.5 },
+    { "job: {strategy: bsp, aggregate: sum}", 0.125 },
+    { "job: {strategy: backup, spares: 1}", 0.375 },
+    { "job: {strategy: asp}", 0.125 },
+    { "job: {strategy: asp, scale: workers}", 0.5 },
+    { "job: {strategy: asp, scale: delay-compensated}", 0.125 },
+    { "job: {strategy: ssp, scale: staleness}", 0.5 },
+    { "job: {strategy: ssp, scale: versions}", 0.5 },
+};
+
+START_TEST(the_learning_rate_is_scaled_to_what_a_step_averages)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text),
+             "workers: {count: 4}\noptimiser: {lr: 0.25, base_batch: 64}\n"
+             "train: {batch: 32}\n%s\n",
+             rates[_i].job);
+    ck_assert_ok(load(text, NULL));
+    ck_assert_double_eq(ps_experiment_lr(e, 4), rates[_i].lr);
+    ck_assert_double_eq(e->job.optimiser.lr, 0.25); /* what run.yaml says */
+    e->base_batch = 0;
+    ck_assert_double_eq(ps_experiment_lr(e, 4), 0.25);
+}
+END_TEST
+
 START_TEST(an_optimiser_brings_its_own_defaults)
 {
     struct ps_optimiser_spec book;
@@ -814,6 +891,8 @@ static const struct {
       "16,16" },
     { "lenet-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "16,16" },
     { "lenet-full-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "32,64" },
+    { "lenet-local-sgd", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_SGD, 0.1, "16,16" },
+    { "lenet-nfetch", "lenet", PS_ASP, PS_SCALE_NONE, 2, PS_SGD, 0.05, "16,16" },
     { "lenet-ssp", "lenet", PS_SSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.005, "16,16" },
     { "lenet5-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "6,16" },
     { "logreg-asp", "logreg", PS_ASP, PS_SCALE_NONE, 2, PS_FTRL, 0.5, "40000" },
@@ -837,6 +916,7 @@ START_TEST(shipped_experiments_load)
         ck_assert_double_eq(e->job.optimiser.lr, experiments[i].lr);
         ck_assert_uint_eq(e->workers, experiments[i].workers);
         ck_assert_str_eq(e->model[0].value, experiments[i].model);
+        ck_assert_uint_eq(e->job.nfetch, e->job.npush);
         ck_round_trip(e);
         ps_experiment_free(&e);
     }
@@ -969,6 +1049,11 @@ static Suite *config_suite(void)
     tcase_add_test(good, an_experiment_that_says_little_gets_defaults);
     tcase_add_test(good, the_default_experiment_is_complete);
     tcase_add_test(good, every_key_reaches_its_place);
+    tcase_add_test(good, windows_and_batches_that_grow_reach_their_places);
+    tcase_add_test(good, a_batch_does_not_grow_unless_told);
+    tcase_add_test(good, epochs_of_unequal_length_are_no_unit_of_time);
+    tcase_add_loop_test(good, the_learning_rate_is_scaled_to_what_a_step_averages, 0,
+                        (int)COUNT(rates));
     tcase_add_test(good, an_optimiser_brings_its_own_defaults);
     tcase_add_test(good, there_is_a_shard_for_every_process);
     tcase_add_test(good, empty_text_is_as_if_left_out);
