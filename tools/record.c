@@ -324,6 +324,19 @@ static json_int_t counter(const json_t *job, const char *key)
     return json_integer_value(json_object_get(job, key));
 }
 
+/* Every start of a rank has a number, from 1. */
+static json_int_t restarts(const json_t *job)
+{
+    const json_t *member;
+    json_int_t    n = 0;
+    size_t        i;
+
+    json_array_foreach(json_object_get(job, "members"), i,
+                       member) if (counter(member, "incarnation") > 1) n +=
+        counter(member, "incarnation") - 1;
+    return n;
+}
+
 static json_t *summary_of(const struct summary *s)
 {
     const struct ps_experiment *e = s->experiment;
@@ -363,7 +376,7 @@ static json_t *summary_of(const struct summary *s)
         json_pack("{s:f, s:I}", "mean",
                   json_number_value(json_object_get(s->job, "staleness_mean")), "max",
                   counter(s->job, "staleness_max")));
-    json_object_set_new(o, "restarts", json_integer(0));
+    json_object_set_new(o, "restarts", json_integer(restarts(s->job)));
     json_object_set_new(o, "model_hash", text_or_null(s->model_hash));
     json_object_set_new(o, "failure", text_or_null(s->failure));
     return o;

@@ -207,27 +207,39 @@ static bool withdraw(struct psw_client *c, struct psw_request *r)
     return true;
 }
 
-/* Under backup an iteration does not wait for everyone: to come too late is ordinary,
- * and as good as done. */
-static bool is_late(const struct psw_client *c, const struct psw_request *r,
-                    ps_status status)
+/*
+ * An iteration does not wait for everyone, under backup, or not any more for one that
+ * has joined again: to come too late is ordinary, and as good as done.  The worker goes
+ * on from where the shard is, when the iteration that it is in has ended.
+ */
+static bool is_late(const struct psw_request *r, const struct ps_header *h)
 {
-    return r->kind == PS_MSG_PUSH && status == PS_ERR_STALE &&
-           c->options.job.strategy == PS_BACKUP;
+    return r->kind == PS_MSG_PUSH && h->status == PS_ERR_STALE && h->seq != 0;
+}
+
+static void go_on_from(struct psw_client *c, uint64_t clock)
+{
+    if (clock > c->told)
+        c->told = clock;
+    if (c->told > c->clock && !psw_in_iteration(c))
+        c->clock = c->told;
 }
 
 /* Every answer comes through here.  True: the request, changed, is to be sent again. */
 static bool answered(struct psw_client *c, struct psw_lane *lane, struct psw_request *r,
                      const struct ps_header *h, const struct ps_parcel *in)
 {
+    if (r->flags & PS_FLAG_REST && r->kind == PS_MSG_PUSH) {
+        psw_rest_answer(c, &c->shards[lane->route.index], r, h);
+        return false;
+    }
     if (h->kind == PS_MSG_ERROR) {
         ps_status st = h->status < 0 ? (ps_status)h->status : PS_ERR_BAD_MESSAGE;
 
         if (r->kind == PS_MSG_REPORT)
             psw_session_answer(c, r, h);
-        if (is_late(c, r, st)) {
-            if (h->clock > c->clock)
-                c->clock = h->clock; /* it goes on from there */
+        if (is_late(r, h)) {
+            go_on_from(c, h->clock);
         } else if (r->kind != PS_MSG_PUSH || st != PS_ERR_REPEATED) {
             refuse(r, lane, st, h->text);
             return r->kind == PS_MSG_PUSH && withdraw(c, r);

@@ -21,8 +21,9 @@
  * the earlier pushes: those would be answered only when the iteration is closed, fill
  * the window, and keep back the push that closes it.
  *
- * Under backup a push that comes too late counts as done: the clock goes to where the
- * shard is, and what was to be pulled with it is pulled from there.
+ * A push that comes too late (under backup, or after joining again) counts as done: the
+ * clock goes to where the shard is, and what was to be pulled with it is pulled from
+ * there.
  *
  * A push that is refused (not finite, say) leaves no gap: an empty one with its number
  * takes its place, so that the iteration can end.
@@ -163,6 +164,14 @@ ps_status psw_client_move(struct psw_client *client, uint64_t now_ns, uint32_t m
 ps_status psw_client_rows(struct psw_client *client, uint64_t now_ns,
                           const ps_matrix *matrix, uint32_t shard, uint64_t from,
                           uint64_t room, uint64_t *keys, void *values,
+                          struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
+
+/*
+ * The epoch ends for this worker.  Done when every active worker has said so; the clock
+ * is then what the shards have agreed on.  After a failure it may be started again:
+ * only the shards that have not answered are asked.
+ */
+ps_status psw_client_rest(struct psw_client *client, uint64_t now_ns,
                           struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
 
 /* Delivered in order, in the background. */

@@ -111,7 +111,6 @@ static bool make_pull(struct psw_client *c, struct psw_request *r, uint64_t cloc
         return false;
     h.kind = PS_MSG_PULL;
     h.flags = 0;
-    h.seq = 0;
     h.parts = 0;
     h.batches = 0;
     h.version = 0;

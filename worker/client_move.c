@@ -151,6 +151,7 @@ static ps_status stage_push(const struct mover *mv, struct psw_shard *sh,
 static ps_status stage_pull(const struct mover *mv, struct psw_shard *sh)
 {
     struct ps_header h = { .kind = PS_MSG_PULL,
+                           .seq = sh->seq,
                            .clock = mv->client->clock,
                            .wait_ms = mv->client->options.wait_ms };
 
@@ -356,6 +357,14 @@ static void take_back(struct psw_client *c)
     }
 }
 
+bool psw_in_iteration(const struct psw_client *c)
+{
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        if (c->shards[i].parts > 0)
+            return true;
+    return false;
+}
+
 static void commit(const struct mover *mv)
 {
     struct psw_client *c = mv->client;
@@ -372,6 +381,8 @@ static void commit(const struct mover *mv)
     }
     if (mv->moves & PSW_FINISH) {
         c->clock++;
+        if (c->told > c->clock)
+            c->clock = c->told;
         c->batches = 1;
     }
 }

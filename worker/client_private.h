@@ -7,6 +7,7 @@
  *     client_move.c    pushes and pulls: splitting and packing
  *     client_answer.c  pushes and pulls: what the answers bring
  *     client_rows.c    listing the rows of a sparse matrix
+ *     client_rest.c    the end of an epoch
  */
 #ifndef PSW_CLIENT_PRIVATE_H
 #define PSW_CLIENT_PRIVATE_H
@@ -32,6 +33,7 @@ enum psw_purpose {
     PSW_FOR_DRAIN = 64,
     PSW_FOR_BYE = 128,
     PSW_FOR_ROWS = 256,
+    PSW_FOR_REST = 512,
 };
 
 /* What ROWS_OK fills. */
@@ -75,10 +77,12 @@ struct psw_pack {
 
 struct psw_shard {
     struct psw_lane  lane;
-    uint64_t         seq;   /* of the last push */
-    uint32_t         parts; /* pushes of the iteration in progress */
-    uint64_t         base;  /* version of the values behind its gradients, */
-    bool             used;  /* which were pulled since the last iteration ended */
+    uint64_t         seq;    /* of the last push */
+    uint32_t         parts;  /* pushes of the iteration in progress */
+    uint64_t         rested; /* clock + 1 of the rest that it has answered, 0: none; */
+    uint64_t         rest_clock; /* with this one */
+    uint64_t         base;       /* version of the values behind its gradients, */
+    bool             used;       /* which were pulled since the last iteration ended */
     struct psw_pack  pack;
     struct psw_queue staged, staged_pulls; /* of the move being made */
 };
@@ -98,6 +102,7 @@ struct psw_client {
     uint64_t session, server_epoch;
 
     uint64_t          clock;
+    uint64_t          told; /* by shards: where it goes on after this iteration */
     double            weight;
     uint32_t          batches; /* of the iteration in progress */
     uint64_t          last_request;
@@ -160,7 +165,12 @@ bool psw_answer_run(struct psw_client *c, struct psw_shard *shard,
 void psw_rows_answer(struct psw_client *c, struct psw_request *r,
                      const struct ps_header *h, const struct ps_parcel *in);
 
+/* client_rest.c: a shard's answer to a rest. */
+void psw_rest_answer(struct psw_client *c, struct psw_shard *shard,
+                     const struct psw_request *r, const struct ps_header *h);
+
 /* client_move.c */
+bool   psw_in_iteration(const struct psw_client *c);
 size_t psw_padded(size_t bytes);
 
 #endif

@@ -137,6 +137,9 @@ void psw_ticket_about(const struct ps_ticket *t, char *text, size_t bytes)
     case PSW_FOR_ROWS:
         snprintf(text, bytes, "rows of %s", t->rows.matrix->spec.name);
         return;
+    case PSW_FOR_REST:
+        snprintf(text, bytes, "end of the epoch at clock %ju", (uintmax_t)t->clock);
+        return;
     }
     if (t->n_matrices > 1)
         snprintf(more, sizeof(more), " and %u more", t->n_matrices - 1);

@@ -528,6 +528,16 @@ ps_status ps_finish(ps_worker *w)
     return st ? st : psw_wait(w, &t);
 }
 
+ps_status ps_epoch_end(ps_worker *w)
+{
+    struct ps_ticket *t;
+    ps_status         st = psw_begin(w);
+
+    if (!st)
+        st = psw_client_rest(w->client, w->started_ns, &w->outbox, &t);
+    return st ? st : psw_wait(w, &t);
+}
+
 ps_status ps_weight(ps_worker *w, double samples)
 {
     ps_status st = psw_begin(w);

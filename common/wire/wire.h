@@ -149,16 +149,17 @@ struct ps_header {
     uint32_t incarnation;
     uint64_t server_epoch, membership_epoch, map_epoch;
 
-    uint64_t seq;   /* of a push, per worker and shard, from 1 */
-    uint64_t clock; /* push: the iteration it belongs to; pull: iterations done */
+    uint64_t seq;   /* of a push, per worker and shard, from 1; pull: of the last one */
+    uint64_t clock; /* push: the iteration it belongs to; pull, rest: iterations done */
     uint64_t
         version;    /* updates that the answer includes; push: of the pull behind it */
     uint32_t parts; /* with FINISH: pushes of this iteration to this shard */
     uint32_t batches; /* with FINISH: behind it; 0 counts as 1 */
     double   weight;  /* samples behind the gradient, >= 0 */
     uint64_t after;   /* WATCH, LIST: the last number already known */
-    uint32_t wait_ms; /* PULL, PUSH with PULL: longest that the gate may keep it waiting
-                         before it is answered with PS_ERR_TIMEOUT; 0: for ever */
+    uint32_t
+        wait_ms; /* PULL, PUSH with PULL or REST: longest that the gate may keep it
+                    waiting before it is answered with PS_ERR_TIMEOUT; 0: for ever */
 
     uint32_t    index;    /* JOIN_OK, JOB: number of the (first) shard */
     uint32_t    n_shards; /* JOB: shards of the cluster */

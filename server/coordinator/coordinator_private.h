@@ -71,6 +71,8 @@ struct coord_operation {
     ps_status status; /* the first thing that went wrong */
     char      why[PS_TEXT_BYTES];
 
+    uint64_t clock_low, clock_high; /* MEMBERS: of the shards that have answered */
+
     struct coord_matrix *matrix; /* MATRIX_ADD; the job owns it */
 
     uint32_t            n_askers, askers_room;
@@ -83,6 +85,8 @@ struct coord_member {
     uint32_t state;  /* enum ps_member_state */
     bool     untold; /* shards have yet to be told of its state */
     bool     silent; /* lost because it was not heard, so it may come back */
+    bool     begins; /* the shards are yet to say at which clock */
+    uint64_t start;  /* the clock at which it began */
     uint64_t session;
 
     struct ps_route route; /* where it was last heard */
@@ -144,6 +148,7 @@ struct coord_job {
 
     uint64_t             membership_epoch, map_epoch;
     struct coord_member *members; /* [spec.workers] by rank */
+    struct ps_traffic    before;  /* of the incarnations before theirs */
     uint32_t             n_observers;
     struct coord_member *observers; /* [COORD_OBSERVERS_MAX] */
 
@@ -395,6 +400,7 @@ ps_status         coord_report(struct psd_coordinator     *c,
                                const struct coord_request *r) PS_CHECKED;
 ps_status         coord_watch(struct psd_coordinator     *c,
                               const struct coord_request *r) PS_CHECKED;
+void              coord_traffic_add(struct ps_traffic *sum, const struct ps_traffic *t);
 void              coord_reports_free(struct coord_reports *reports);
 struct ps_traffic coord_job_traffic(const struct coord_job *job);
 

@@ -43,7 +43,7 @@ uint64_t coord_job_clock(const struct coord_job *job)
     for (uint32_t r = 0; r < job->spec.workers; r++) {
         const struct coord_member *m = &job->members[r];
 
-        if (m->state == PS_MEMBER_ACTIVE && m->clock < slowest)
+        if (m->state == PS_MEMBER_ACTIVE && !m->begins && m->clock < slowest)
             slowest = m->clock;
         if (m->clock > fastest)
             fastest = m->clock;
@@ -379,13 +379,15 @@ void coord_job_look(struct psd_coordinator *c, struct coord_job *job)
         in[job->members[r].state]++;
     if (!coord_job_over(job)) {
         uint32_t gone = in[PS_MEMBER_LEFT] + in[PS_MEMBER_LOST];
+        bool     waits = job->spec.on_loss == PS_LOSS_WAIT && in[PS_MEMBER_LOST] > 0;
 
         if (job->n_active > 0 && in[PS_MEMBER_ACTIVE] == 0)
             job->idle_ns = c->now_ns;
         job->n_active = in[PS_MEMBER_ACTIVE];
         job->state = in[PS_MEMBER_EXPECTED] ? COORD_WAITING : COORD_RUNNING;
-        /* One that left normally may have been quick: who is expected may yet come. */
-        if (job->n_active == 0 && gone > 0 &&
+        /* One that left normally may have been quick: who is expected may yet come; and
+         * so may one that is waited for. */
+        if (job->n_active == 0 && gone > 0 && !waits &&
             (in[PS_MEMBER_EXPECTED] == 0 || in[PS_MEMBER_LOST] > 0))
             over(c, job, COORD_FINISHED);
     }

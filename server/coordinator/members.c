@@ -13,6 +13,7 @@ struct ps_member coord_member_view(const struct coord_job    *job,
         .incarnation = m->incarnation,
         .state = m->state,
         .session = for_shards ? m->session : 0,
+        .clock = for_shards ? m->start : 0,
     };
 
     /* With on_loss: wait the others go on waiting for it, and it may come back. */
@@ -100,6 +101,7 @@ static void welcome(struct psd_coordinator *c, const struct coord_job *job,
         .map_epoch = job->map_epoch,
         .n_shards = job->n_shards,
         .job_spec = &job->spec,
+        .clock = m->start,
         .n_endpoints = job->n_shards,
         .endpoints = endpoints,
     };
@@ -145,9 +147,30 @@ static ps_status answer_when_told(struct psd_coordinator *c, struct coord_job *j
     return PS_OK;
 }
 
+/*
+ * Every shard waits for the newcomers now, so its clock does not pass theirs any more.
+ * They begin at the clock of the furthest shard.  Where the shards differ, the others
+ * are told to expect nothing of them before that.
+ */
+static void settle_start(struct coord_job *job, const struct coord_operation *operation)
+{
+    for (uint32_t r = 0; r < job->spec.workers; r++) {
+        struct coord_member *m = &job->members[r];
+
+        if (!m->begins || m->untold)
+            continue;
+        m->begins = false;
+        if (m->state != PS_MEMBER_ACTIVE)
+            continue;
+        m->start = m->clock = operation->clock_high;
+        m->untold = operation->clock_low != operation->clock_high;
+    }
+}
+
 void coord_members_told(struct psd_coordinator *c, struct coord_job *job,
                         const struct coord_operation *operation)
 {
+    settle_start(job, operation);
     for (uint32_t i = 0; i < operation->n_askers; i++) {
         const struct coord_asker  *asker = &operation->askers[i];
         const struct coord_member *m = find_session(job, asker->rank, asker->session);
@@ -197,11 +220,13 @@ static bool same_hello(const struct coord_member *m, const struct coord_request 
 static void admit(struct psd_coordinator *c, struct coord_job *job,
                   struct coord_member *m, const struct coord_request *r)
 {
+    coord_traffic_add(&job->before, &m->traffic);
     *m = (struct coord_member){
         .rank = m->rank,
         .incarnation = m->incarnation + 1,
         .state = PS_MEMBER_ACTIVE,
         .untold = true,
+        .begins = m->rank != COORD_OBSERVER_RANK,
         .session = coord_secret(c),
         .route = r->asker.route,
         .pid = r->h->pid,
@@ -214,14 +239,8 @@ static void admit(struct psd_coordinator *c, struct coord_job *job,
 
 static ps_status rank_taken(const struct coord_job *job, const struct coord_member *m)
 {
-    if (m->state == PS_MEMBER_ACTIVE)
-        return ps_fail(PS_ERR_RANK, "rank %u of job %s is taken by pid %ju on %s",
-                       m->rank, job->spec.name, (uintmax_t)m->pid, m->host);
-    return ps_fail(PS_ERR_RANK,
-                   "rank %u of job %s is gone: pid %ju on %s %s, and a running job "
-                   "cannot be joined again",
-                   m->rank, job->spec.name, (uintmax_t)m->pid, m->host,
-                   m->state == PS_MEMBER_LEFT ? "has left" : "was lost");
+    return ps_fail(PS_ERR_RANK, "rank %u of job %s is taken by pid %ju on %s", m->rank,
+                   job->spec.name, (uintmax_t)m->pid, m->host);
 }
 
 /* A job that is over makes way; so does one that nobody is in when a rank that has
@@ -279,10 +298,11 @@ static ps_status hello_worker(struct psd_coordinator *c, const struct coord_requ
     if (st)
         return st;
     m = &job->members[r->h->rank];
-    if (m->state == PS_MEMBER_EXPECTED) {
+    if (m->state != PS_MEMBER_ACTIVE) {
         admit(c, job, m, r);
-        ps_log(PS_LOG_INFO, "worker %u of job %s: joined from %s, pid %ju", m->rank,
-               job->spec.name, m->host, (uintmax_t)m->pid);
+        ps_log(PS_LOG_INFO, "worker %u of job %s: joined%s from %s, pid %ju", m->rank,
+               job->spec.name, m->incarnation > 1 ? " again" : "", m->host,
+               (uintmax_t)m->pid);
     } else if (!same_hello(m, r)) {
         return rank_taken(job, m);
     }

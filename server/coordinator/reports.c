@@ -116,22 +116,24 @@ ps_status coord_report(struct psd_coordinator *c, const struct coord_request *r)
 
 /* ---- watching ---------------------------------------------------------------- */
 
+void coord_traffic_add(struct ps_traffic *sum, const struct ps_traffic *t)
+{
+    sum->samples += t->samples;
+    sum->bytes_pushed += t->bytes_pushed;
+    sum->bytes_pulled += t->bytes_pulled;
+    sum->bytes_pushed_raw += t->bytes_pushed_raw;
+    sum->bytes_pulled_raw += t->bytes_pulled_raw;
+    sum->pushes += t->pushes;
+    sum->pulls += t->pulls;
+    sum->retries += t->retries;
+}
+
 struct ps_traffic coord_job_traffic(const struct coord_job *job)
 {
-    struct ps_traffic sum = { 0 };
+    struct ps_traffic sum = job->before;
 
-    for (uint32_t r = 0; r < job->spec.workers; r++) {
-        const struct ps_traffic *t = &job->members[r].traffic;
-
-        sum.samples += t->samples;
-        sum.bytes_pushed += t->bytes_pushed;
-        sum.bytes_pulled += t->bytes_pulled;
-        sum.bytes_pushed_raw += t->bytes_pushed_raw;
-        sum.bytes_pulled_raw += t->bytes_pulled_raw;
-        sum.pushes += t->pushes;
-        sum.pulls += t->pulls;
-        sum.retries += t->retries;
-    }
+    for (uint32_t r = 0; r < job->spec.workers; r++)
+        coord_traffic_add(&sum, &job->members[r].traffic);
     return sum;
 }
 

@@ -6,8 +6,10 @@
 #define SLACK_ANY UINT64_MAX
 
 struct seat {
-    uint64_t finished; /* iterations */
+    uint64_t finished; /* iterations: pushed, or never to be pushed */
     bool     active;
+    bool     resting; /* until the next epoch; nobody waits for it */
+    bool     here;    /* its gradient is in the open iteration */
 };
 
 struct psd_gate {
@@ -17,10 +19,12 @@ struct psd_gate {
     uint32_t spares;
 
     uint64_t    closed;  /* iterations; only where pushes are held */
-    uint64_t    slowest; /* == min(finished) over active seats; where they are not */
+    uint64_t    slowest; /* == slowest_of(); where they are not */
     uint32_t    n_active;
-    uint32_t    n_behind; /* active seats that have not finished closed + 1 */
-    uint32_t    n_here;   /* seats, active or not, that have */
+    uint32_t    n_waited; /* active seats that do not rest */
+    uint32_t    n_behind; /* of those, that have not finished closed + 1 */
+    uint32_t    n_absent; /* of those, that have skipped it */
+    uint32_t    n_here;   /* seats, active or not, whose gradient for it is here */
     uint32_t    n_seats;
     struct seat seats[]; /* by rank */
 };
@@ -39,6 +43,49 @@ static ps_status set_strategy(struct psd_gate *g, const struct ps_job_spec *job)
     return ps_fail(PS_ERR_BAD_ARG, "gate: no strategy %u in this build", job->strategy);
 }
 
+static bool is_waited_for(const struct seat *s)
+{
+    return s->active && !s->resting;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Of those who are waited for; when all active ones rest the fastest of them, when none
+ * is active the fastest there was. */
+static uint64_t slowest_of(const struct psd_gate *g)
+{
+    uint64_t slowest = UINT64_MAX, fastest = 0;
+
+    for (uint32_t r = 0; r < g->n_seats; r++) {
+        const struct seat *s = &g->seats[r];
+
+        if (is_waited_for(s) && s->finished < slowest)
+            slowest = s->finished;
+        if (s->active || g->n_active == 0)
+            fastest = later(fastest, s->finished);
+    }
+    return g->n_waited ? slowest : fastest;
+}
+
+static void recount(struct psd_gate *g)
+{
+    g->n_active = g->n_waited = g->n_behind = g->n_absent = g->n_here = 0;
+    for (uint32_t r = 0; r < g->n_seats; r++) {
+        const struct seat *s = &g->seats[r];
+
+        g->n_active += s->active;
+        g->n_waited += is_waited_for(s);
+        g->n_behind += is_waited_for(s) && s->finished <= g->closed;
+        g->n_absent += is_waited_for(s) && s->finished > g->closed && !s->here;
+        g->n_here += s->here;
+    }
+    if (!g->holds)
+        g->slowest = slowest_of(g);
+}
+
 ps_status psd_gate_new(struct psd_gate **out, const struct ps_job_spec *job)
 {
     struct psd_gate *g;
@@ -55,9 +102,10 @@ ps_status psd_gate_new(struct psd_gate **out, const struct ps_job_spec *job)
         free(g);
         return st;
     }
-    g->n_seats = g->n_active = g->n_behind = job->workers;
+    g->n_seats = job->workers;
     for (uint32_t r = 0; r < g->n_seats; r++)
         g->seats[r].active = true;
+    recount(g);
     *out = g;
     return PS_OK;
 }
@@ -100,43 +148,56 @@ enum psd_verdict psd_gate_push(const struct psd_gate *g, uint32_t rank, uint64_t
     return clock == g->seats[rank].finished + 1 ? PSD_NOW : PSD_LATER;
 }
 
-/* Over active seats; the fastest of all when none is active. */
-static uint64_t slowest_of(const struct psd_gate *g)
-{
-    uint64_t slowest = UINT64_MAX, fastest = 0;
-
-    for (uint32_t r = 0; r < g->n_seats; r++) {
-        if (g->seats[r].finished > fastest)
-            fastest = g->seats[r].finished;
-        if (g->seats[r].active && g->seats[r].finished < slowest)
-            slowest = g->seats[r].finished;
-    }
-    return g->n_active ? slowest : fastest;
-}
-
 void psd_gate_finish(struct psd_gate *g, uint32_t rank, uint64_t clock)
 {
-    uint64_t was = g->seats[rank].finished;
+    struct seat *s = &g->seats[rank];
+    uint64_t     was = s->finished;
 
-    g->seats[rank].finished = clock;
+    s->finished = clock;
     if (g->holds) {
-        g->n_behind--;
+        s->here = true;
         g->n_here++;
+        g->n_behind -= is_waited_for(s);
     } else if (was == g->slowest) { /* only a slowest worker can move the minimum */
         g->slowest = slowest_of(g);
     }
 }
 
+/* ---- coming and going ---------------------------------------------------------- */
+
 void psd_gate_leave(struct psd_gate *g, uint32_t rank)
 {
-    if (rank >= g->n_seats || !g->seats[rank].active)
+    if (rank >= g->n_seats)
         return;
-    g->seats[rank].active = false;
-    g->n_active--;
-    if (g->seats[rank].finished <= g->closed)
-        g->n_behind--;
-    if (!g->holds)
-        g->slowest = slowest_of(g);
+    g->seats[rank].active = g->seats[rank].resting = false;
+    recount(g);
+}
+
+void psd_gate_join(struct psd_gate *g, uint32_t rank, uint64_t clock)
+{
+    struct seat *s;
+
+    if (rank >= g->n_seats)
+        return;
+    s = &g->seats[rank];
+    s->finished = later(clock, psd_gate_clock(g) + (s->here ? 1 : 0));
+    s->active = true;
+    s->resting = false;
+    recount(g);
+}
+
+bool psd_gate_raise(struct psd_gate *g, uint32_t rank, uint64_t clock)
+{
+    if (rank >= g->n_seats || clock <= g->seats[rank].finished)
+        return false;
+    g->seats[rank].finished = clock;
+    recount(g);
+    return true;
+}
+
+uint64_t psd_gate_resume(const struct psd_gate *g, uint32_t rank)
+{
+    return g->holds ? g->closed : g->seats[rank].finished;
 }
 
 uint32_t psd_gate_n_active(const struct psd_gate *g)
@@ -144,36 +205,110 @@ uint32_t psd_gate_n_active(const struct psd_gate *g)
     return g->n_active;
 }
 
-/* A worker that left after finishing the open iteration still counts towards it. */
+/* ---- closing ------------------------------------------------------------------- */
+
+/* A worker that left after finishing the open iteration still counts towards it; one
+ * that skips it is one of its spares. */
 bool psd_gate_may_close(const struct psd_gate *g)
 {
-    return g->holds && g->n_here > 0 && g->n_behind <= g->spares;
+    uint32_t spares = g->spares > g->n_absent ? g->spares - g->n_absent : 0;
+
+    if (!g->holds)
+        return false;
+    if (g->n_here > 0)
+        return g->n_behind <= spares;
+    return g->n_behind == 0 && g->n_absent > 0; /* nobody will push for it */
 }
 
 void psd_gate_close(struct psd_gate *g)
 {
-    g->closed++;
-    g->n_behind = g->n_active;
-    g->n_here = 0;
+    g->closed =
+        g->n_here > 0 ? g->closed + 1 : slowest_of(g); /* all that are skipped */
+    for (uint32_t r = 0; r < g->n_seats; r++)
+        g->seats[r].here = false;
+    recount(g);
 }
+
+/* ---- the end of an epoch ------------------------------------------------------- */
+
+void psd_gate_rest(struct psd_gate *g, uint32_t rank, uint64_t clock)
+{
+    struct seat *s = &g->seats[rank];
+
+    s->finished = later(s->finished, clock);
+    s->resting = true;
+    recount(g);
+}
+
+void psd_gate_rouse(struct psd_gate *g, uint32_t rank)
+{
+    g->seats[rank].resting = false;
+    recount(g);
+}
+
+bool psd_gate_may_wake(const struct psd_gate *g)
+{
+    return g->n_active > 0 && g->n_waited == 0 && !psd_gate_may_close(g);
+}
+
+/*
+ * Every shard comes to the same clock.  What a worker has finished when it rests, it
+ * has finished on all of them.  Where pushes are applied at once that is all that
+ * counts. Where they are held, no iteration can be closed any more: with nobody to wait
+ * for, a single gradient is enough to close one, so the last that is closed is the last
+ * for which anybody pushed.  One exception: a worker that was lost may have pushed it
+ * to some shards only, and they alone closed it.  Workers go on from the latest clock
+ * that they are told, and the other shards learn it from their next messages.
+ */
+uint64_t psd_gate_wake(struct psd_gate *g)
+{
+    uint64_t clock = g->closed;
+
+    for (uint32_t r = 0; r < g->n_seats; r++)
+        if (g->seats[r].active)
+            clock = later(clock, g->seats[r].finished);
+    for (uint32_t r = 0; r < g->n_seats; r++)
+        if (g->seats[r].active) {
+            g->seats[r].finished = clock;
+            g->seats[r].resting = false;
+        }
+    if (g->holds)
+        g->closed = clock;
+    recount(g);
+    return clock;
+}
+
+/* ---- what it says -------------------------------------------------------------- */
 
 uint64_t psd_gate_clock(const struct psd_gate *g)
 {
     return g->holds ? g->closed : g->slowest;
 }
 
-uint32_t psd_gate_missing(const struct psd_gate *g, uint32_t *ranks, uint32_t room)
+/* Those who are waited for and have not finished more than `clock`. */
+static uint32_t list_waited(const struct psd_gate *g, uint64_t clock, uint32_t *ranks,
+                            uint32_t room)
 {
     uint32_t n = 0;
 
-    if (g->slack == SLACK_ANY)
-        return 0;
     for (uint32_t r = 0; r < g->n_seats; r++) {
-        if (!g->seats[r].active || g->seats[r].finished > psd_gate_clock(g))
+        if (!is_waited_for(&g->seats[r]) || g->seats[r].finished > clock)
             continue;
         if (n < room)
             ranks[n] = r;
         n++;
     }
     return n;
+}
+
+uint32_t psd_gate_missing(const struct psd_gate *g, uint32_t *ranks, uint32_t room)
+{
+    if (g->slack == SLACK_ANY)
+        return 0;
+    return list_waited(g, psd_gate_clock(g), ranks, room);
+}
+
+uint32_t psd_gate_restless(const struct psd_gate *g, uint32_t *ranks, uint32_t room)
+{
+    return list_waited(g, UINT64_MAX, ranks, room);
 }

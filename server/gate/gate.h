@@ -16,6 +16,12 @@
  * on from the clock it is told.  Where pushes are applied at once, a worker's own must
  * have come before its pull is answered, so that it always sees them.
  *
+ * Workers come and go.  One that joins starts at the gate's clock, or at a later one if
+ * another shard is further: until the gate is there it is not waited for.  An iteration
+ * that no active worker will push for any more is closed without a gradient.  A worker
+ * that has no more batches in this epoch *rests*: nobody waits for it, and when all
+ * active workers rest they wake together, at the clock of the furthest.
+ *
  * Source: Valiant, "A bridging model for parallel computation", CACM 33(8), 1990
  * (bsp); Ho et al., NIPS 2013, section 3 (clocks and slack); Chen et al., "Revisiting
  * Distributed Synchronous SGD", arXiv:1604.00981, section 3 (backup workers).
@@ -62,6 +68,36 @@ void psd_gate_finish(struct psd_gate *gate, uint32_t rank, uint64_t clock);
 /* Takes `rank` out of the active workers; it may be out already. */
 void psd_gate_leave(struct psd_gate *gate, uint32_t rank);
 
+/*
+ * `rank` is active from now on and starts, as if it had never been here, at the gate's
+ * clock or at `clock`, whichever is later.  A gradient of it that is in the open
+ * iteration stays there, and it is not asked for another.
+ */
+void psd_gate_join(struct psd_gate *gate, uint32_t rank, uint64_t clock);
+
+/* `rank` will push nothing up to iteration `clock` that is not here yet.  True: it was
+ * thought to be at an earlier one. */
+bool psd_gate_raise(struct psd_gate *gate, uint32_t rank, uint64_t clock);
+
+/* The clock from which a worker goes on that pushed for a finished iteration. */
+uint64_t psd_gate_resume(const struct psd_gate *gate, uint32_t rank);
+
+/* ---- the end of an epoch ------------------------------------------------------- */
+
+/* `rank`, an active worker, has finished `clock` iterations and rests. */
+void psd_gate_rest(struct psd_gate *gate, uint32_t rank, uint64_t clock);
+
+/* It does not rest any more, before the others have come to it. */
+void psd_gate_rouse(struct psd_gate *gate, uint32_t rank);
+
+/* Does every active worker rest, and is no iteration left to be closed?  Then
+ * psd_gate_wake makes them all go on from the clock that it gives. */
+bool     psd_gate_may_wake(const struct psd_gate *gate);
+uint64_t psd_gate_wake(struct psd_gate *gate);
+
+/* Active workers that do not rest, as psd_gate_missing gives them. */
+uint32_t psd_gate_restless(const struct psd_gate *gate, uint32_t *ranks, uint32_t room);
+
 uint32_t psd_gate_n_active(const struct psd_gate *gate);
 
 /* Can the iteration after `closed` be closed?  Then the owner applies what is held and
@@ -73,8 +109,9 @@ void psd_gate_close(struct psd_gate *gate);
  * worker's clock. */
 uint64_t psd_gate_clock(const struct psd_gate *gate);
 
-/* Active workers that have not finished the open iteration (ssp: the slowest), for the
- * sentence that names who is missing; returns how many, writes at most `room` ranks. */
+/* Workers that are waited for: active, not resting, and not through with the open
+ * iteration (ssp: the slowest), for the sentence that names who is missing; returns how
+ * many, writes at most `room` ranks. */
 uint32_t psd_gate_missing(const struct psd_gate *gate, uint32_t *ranks, uint32_t room);
 
 #endif

@@ -19,6 +19,7 @@ static ps_status say_ok(struct psd_request *r)
         .kind = PS_MSG_OK,
         .request = r->h.request,
         .job = r->h.job,
+        .clock = r->job ? psd_gate_clock(r->job->gate) : 0,
         .text = "",
         .name = "",
         .token = "",

@@ -133,33 +133,43 @@ void psd_job_free(struct psd_job **job)
     free(gone);
 }
 
-/* What a leaver pushed into an iteration that it did not finish is dropped; what it
- * finished stays and counts. */
-static void leave(struct psd_job *job, uint32_t rank)
+/* What a worker that is gone pushed into an iteration that it did not finish is
+ * dropped; what it finished stays and counts. */
+static void drop_unfinished(struct psd_job *job, struct psd_seat *seat)
 {
-    struct psd_seat *seat = &job->seats[rank];
-
     if (!seat->finished_open)
         drop_held(job, seat);
     seat->n_parts = seat->parts = 0;
-    psd_gate_leave(job->gate, rank);
+    seat->rest_seq = 0;
+}
+
+static bool is_out(uint32_t state)
+{
+    return state == PS_MEMBER_LEFT || state == PS_MEMBER_LOST;
 }
 
 static void take_member(struct psd_job *job, const struct ps_member *m)
 {
     struct psd_seat *seat = &job->seats[m->rank];
+    bool             fresh = m->incarnation != seat->incarnation;
+    bool             comes = m->state == PS_MEMBER_ACTIVE;
 
-    if (m->incarnation != seat->incarnation) {
+    if (fresh) {
         memset(&seat->window, 0, sizeof(seat->window));
         seat->incarnation = m->incarnation;
         seat->heard = false;
+        drop_unfinished(job, seat);
     }
     seat->session = m->session;
-    if (m->state == seat->state)
-        return;
+    if (comes && (fresh || is_out(seat->state))) {
+        psd_gate_join(job->gate, m->rank, m->clock);
+    } else if (comes) {
+        psd_gate_raise(job->gate, m->rank, m->clock);
+    } else if (is_out(m->state) && !is_out(seat->state)) {
+        drop_unfinished(job, seat);
+        psd_gate_leave(job->gate, m->rank);
+    }
     seat->state = m->state;
-    if (m->state == PS_MEMBER_LEFT || m->state == PS_MEMBER_LOST)
-        leave(job, m->rank);
 }
 
 ps_status psd_job_members(struct psd_job *job, const struct ps_header *h)
@@ -263,7 +273,10 @@ static ps_status waiting_place(struct psd_job *job, const struct ps_header *h,
         job->waiting_room = room;
     }
     *out = &job->waiting[job->n_waiting++];
-    **out = (struct psd_waiting){ .session = h->session, .request = h->request };
+    **out = (struct psd_waiting){ .session = h->session,
+                                  .request = h->request,
+                                  .rank = h->rank,
+                                  .rest_seq = h->flags & PS_FLAG_REST ? h->seq : 0 };
     return PS_OK;
 }
 
@@ -297,14 +310,13 @@ uint64_t psd_job_deadline(const struct psd_job *job)
     return first;
 }
 
-void psd_job_say_missing(const struct psd_job *job, char *text, size_t bytes)
+/* "... waits for worker 1, worker 2 (not joined yet) and worker 4". */
+static void say_waits(const struct psd_job *job, const char *what,
+                      const uint32_t *ranks, uint32_t n, char *text, size_t bytes)
 {
-    uint32_t ranks[MISSING_NAMED];
-    uint32_t n = psd_gate_missing(job->gate, ranks, MISSING_NAMED);
-    size_t   at;
+    size_t at = (size_t)snprintf(text, bytes, "job %s: %s waits for%s", job->spec.name,
+                                 what, n ? "" : " what is under way");
 
-    at = (size_t)snprintf(text, bytes, "job %s: iteration %ju waits for",
-                          job->spec.name, (uintmax_t)psd_gate_clock(job->gate) + 1);
     for (uint32_t i = 0; i < n && i < MISSING_NAMED && at < bytes; i++)
         at += (size_t)snprintf(text + at, bytes - at, "%s worker %u%s",
                                i == 0       ? ""
@@ -316,6 +328,51 @@ void psd_job_say_missing(const struct psd_job *job, char *text, size_t bytes)
                                    : "");
     if (n > MISSING_NAMED && at < bytes)
         snprintf(text + at, bytes - at, " and %u more", n - MISSING_NAMED);
+}
+
+void psd_job_say_missing(const struct psd_job *job, char *text, size_t bytes)
+{
+    uint32_t ranks[MISSING_NAMED];
+    uint32_t n = psd_gate_missing(job->gate, ranks, MISSING_NAMED);
+    char     what[64];
+
+    snprintf(what, sizeof(what), "iteration %ju",
+             (uintmax_t)psd_gate_clock(job->gate) + 1);
+    say_waits(job, what, ranks, n, text, bytes);
+}
+
+void psd_job_say_restless(const struct psd_job *job, char *text, size_t bytes)
+{
+    uint32_t ranks[MISSING_NAMED];
+    uint32_t n = psd_gate_restless(job->gate, ranks, MISSING_NAMED);
+
+    say_waits(job, "the end of the epoch", ranks, n, text, bytes);
+}
+
+void psd_job_rouse(struct psd_job *job, uint32_t rank, uint64_t seq)
+{
+    struct psd_seat *seat = &job->seats[rank];
+
+    if (seat->rest_seq == seq) {
+        psd_gate_rouse(job->gate, rank);
+        seat->rest_seq = 0;
+    }
+    psd_window_mark(&seat->window, seq, PSD_WINDOW_ROUSED);
+    job->stirs++;
+}
+
+void psd_job_wake(struct psd_job *job)
+{
+    uint64_t clock = psd_gate_wake(job->gate);
+
+    for (uint32_t r = 0; r < job->spec.workers; r++) {
+        struct psd_seat *seat = &job->seats[r];
+
+        if (seat->rest_seq != 0)
+            psd_window_mark(&seat->window, seat->rest_seq, clock);
+        seat->rest_seq = 0;
+    }
+    job->stirs++;
 }
 
 struct ps_job_stats psd_job_account(const struct psd_job *job)

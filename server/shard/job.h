@@ -37,6 +37,7 @@ struct psd_seat {
     struct ps_route route;
 
     struct psd_window window;
+    uint64_t          rest_seq; /* the push with which it rests; 0: it does not */
 
     /* the iteration it is in */
     uint64_t         base;           /* oldest version behind the pushes of it */
@@ -55,6 +56,8 @@ struct psd_waiting {
     struct ps_parcel parcel;
     uint64_t         session;
     uint64_t         request;
+    uint32_t         rank;
+    uint64_t         rest_seq;    /* of a rest; else 0 */
     uint64_t         deadline_ns; /* UINT64_MAX: it waits for ever */
 };
 
@@ -71,8 +74,11 @@ struct psd_job {
     struct psd_store  *store;
     uint64_t           version; /* updates applied */
 
-    /* version and membership when the waiting requests were last looked at */
-    uint64_t looked_version, looked_epoch;
+    /* what else lets waiting requests go on than a new version or other members */
+    uint64_t stirs;
+
+    /* the three when the waiting requests were last looked at */
+    uint64_t looked_version, looked_epoch, looked_stirs;
 
     struct psd_seat *seats; /* [spec.workers] by rank */
 
@@ -122,6 +128,16 @@ ps_status psd_held_new(struct psd_held *out, struct psd_job *job,
                        const struct ps_header *h, const uint64_t *keys,
                        struct ps_buf *values) PS_CHECKED;
 void      psd_held_free(struct psd_job *job, struct psd_held *held);
+
+/* The same of the end of the epoch. */
+void psd_job_say_restless(const struct psd_job *job, char *text, size_t bytes);
+
+/* The worker that rests with push `seq`, or was about to, goes on without the others.
+ */
+void psd_job_rouse(struct psd_job *job, uint32_t rank, uint64_t seq);
+
+/* All rest: they go on together, each told the same clock. */
+void psd_job_wake(struct psd_job *job);
 
 /* Everything that shards are asked about this job. */
 struct ps_job_stats psd_job_account(const struct psd_job *job);

@@ -173,6 +173,8 @@ ps_status psd_pull_run(struct psd_request *r)
         st = psd_request_keys(r);
     if (st)
         return st;
+    if (r->seat && r->h.seq != 0 && r->h.clock != PSD_GATE_NEWEST)
+        psd_request_believe(r, r->h.seq, r->h.clock);
     if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
         return psd_request_park(r);
     st = collect(r, &a);

@@ -230,7 +230,7 @@ static ps_status say_stale(struct psd_request *r)
                            .status = PS_ERR_STALE,
                            .job = r->job->number,
                            .seq = r->h.seq,
-                           .clock = psd_gate_clock(r->job->gate),
+                           .clock = psd_gate_resume(r->job->gate, r->h.rank),
                            .text = why };
 
     snprintf(why, sizeof(why),
@@ -242,8 +242,13 @@ static ps_status say_stale(struct psd_request *r)
 
 static ps_status pass_gate(struct psd_request *r)
 {
-    enum psd_verdict verdict = psd_gate_push(r->job->gate, r->h.rank, r->h.clock);
+    enum psd_verdict verdict;
 
+    if (r->seat->rest_seq != 0) /* it has thought better of it */
+        psd_job_rouse(r->job, r->h.rank, r->seat->rest_seq);
+    if (r->h.clock > 0)
+        psd_request_believe(r, r->h.seq - 1, r->h.clock - 1);
+    verdict = psd_gate_push(r->job->gate, r->h.rank, r->h.clock);
     switch (verdict) {
     case PSD_NOW:
     case PSD_HOLD: return take(r, verdict);
@@ -282,6 +287,8 @@ ps_status psd_push_run(struct psd_request *r)
         st = look_in_window(r);
     if (st)
         return st;
+    if (r->h.flags & PS_FLAG_REST)
+        return psd_rest_run(r);
     if (r->seen) {
         r->job->stats.repeated += !r->again;
         return answer(r);

@@ -102,17 +102,27 @@ ps_status psd_request_keys(struct psd_request *r)
     return PS_OK;
 }
 
+void psd_request_believe(struct psd_request *r, uint64_t seq, uint64_t clock)
+{
+    if (r->seat->window.low >= seq && psd_gate_raise(r->job->gate, r->h.rank, clock))
+        r->job->stirs++;
+}
+
+static uint64_t deadline_of(const struct psd_request *r)
+{
+    if (r->again)
+        return r->deadline_ns;
+    return r->h.wait_ms ? r->now_ns + r->h.wait_ms * UINT64_C(1000000) : UINT64_MAX;
+}
+
 /* A request that waits keeps its keys; values of a push have been taken already. */
 ps_status psd_request_park(struct psd_request *r)
 {
     uint32_t keep = r->sparse ? 1 : 0;
-    uint64_t deadline_ns = r->again       ? r->deadline_ns
-                           : r->h.wait_ms ? r->now_ns + r->h.wait_ms * UINT64_C(1000000)
-                                          : UINT64_MAX;
 
     while (r->in->n_frames > keep)
         ps_buf_drop(&r->in->frames[--r->in->n_frames]);
-    return psd_job_park(r->job, &r->h, r->in, deadline_ns);
+    return psd_job_park(r->job, &r->h, r->in, deadline_of(r));
 }
 
 ps_status psd_answer(struct psd_request *r, uint32_t kind, uint64_t version,

@@ -26,16 +26,25 @@ struct psd_request {
     bool            seen; /* this push was taken before */
 };
 
-/* The pipelines: push.c, pull.c and list.c. */
+/* The pipelines: push.c, pull.c, list.c and rest.c. */
 ps_status psd_push_run(struct psd_request *r) PS_CHECKED;
 ps_status psd_pull_run(struct psd_request *r) PS_CHECKED;
 ps_status psd_list_run(struct psd_request *r) PS_CHECKED;
+ps_status psd_rest_run(struct psd_request *r) PS_CHECKED;
 
 /* Steps that both share. */
 ps_status psd_request_who(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_ranges(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_keys(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_park(struct psd_request *r) PS_CHECKED;
+
+/*
+ * The worker says that it has finished iteration `clock` and that `seq` was the last
+ * push of it.  If everything up to that is here, then nothing is under way and it is
+ * so: what it lacks here it will never push (another shard was further, and it went on
+ * from there).
+ */
+void psd_request_believe(struct psd_request *r, uint64_t seq, uint64_t clock);
 
 /* Control messages, from the coordinator: control.c.  Each answers OK itself. */
 ps_status psd_control_job(struct psd_request *r) PS_CHECKED;

@@ -172,6 +172,13 @@ static void look_at_waiting(struct psd_shard *sh, struct psd_job *job, uint64_t 
     free(list);
 }
 
+static bool is_to_be_looked_at(const struct psd_job *job)
+{
+    return job->version != job->looked_version ||
+           job->membership_epoch != job->looked_epoch ||
+           job->stirs != job->looked_stirs;
+}
+
 /* The gate of this job may have moved: close what can be closed, and look again at
  * what waits. */
 static void settle(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns,
@@ -181,13 +188,15 @@ static void settle(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns,
         while (psd_gate_may_close(job->gate))
             if (psd_apply_close(job, sh->options.backend))
                 break; /* no memory: the iteration stays open until the next message */
-        if (job->version == job->looked_version &&
-            job->membership_epoch == job->looked_epoch)
+        if (psd_gate_may_wake(job->gate))
+            psd_job_wake(job);
+        if (!is_to_be_looked_at(job))
             return;
         job->looked_version = job->version;
         job->looked_epoch = job->membership_epoch;
+        job->looked_stirs = job->stirs;
         look_at_waiting(sh, job, now_ns, out);
-    } while (psd_gate_may_close(job->gate) || job->version != job->looked_version);
+    } while (psd_gate_may_close(job->gate) || is_to_be_looked_at(job));
 }
 
 void psd_shard_handle(struct psd_shard *sh, uint64_t now_ns, struct ps_parcel *in,
@@ -207,10 +216,12 @@ void psd_shard_handle(struct psd_shard *sh, uint64_t now_ns, struct ps_parcel *i
 
 static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outbox *out)
 {
-    char   why[PS_TEXT_BYTES];
-    size_t kept = 0;
+    char        missing[PS_TEXT_BYTES], restless[PS_TEXT_BYTES];
+    const char *why = NULL;
+    size_t      kept = 0;
 
-    psd_job_say_missing(job, why, sizeof(why));
+    psd_job_say_missing(job, missing, sizeof(missing));
+    psd_job_say_restless(job, restless, sizeof(restless));
     for (size_t i = 0; i < job->n_waiting; i++) {
         struct psd_waiting *w = &job->waiting[i];
 
@@ -218,10 +229,13 @@ static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outb
             job->waiting[kept++] = *w;
             continue;
         }
+        why = w->rest_seq ? restless : missing;
         tell(&w->parcel.route, PS_MSG_ERROR, w->request, PS_ERR_TIMEOUT, why, out);
+        if (w->rest_seq && w->session == job->seats[w->rank].session)
+            psd_job_rouse(job, w->rank, w->rest_seq);
         ps_parcel_drop(&w->parcel);
     }
-    if (kept < job->n_waiting)
+    if (why)
         ps_log(PS_LOG_WARN, "%s", why);
     job->n_waiting = kept;
 }

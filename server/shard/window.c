@@ -1,7 +1,7 @@
 /* window.c - see window.h. */
 #include "server/shard/window.h"
 
-#include <stdbool.h>
+#include <stddef.h>
 
 static uint64_t bit_of(uint64_t seq)
 {
@@ -35,6 +35,14 @@ void psd_window_mark(struct psd_window *w, uint64_t seq, uint64_t version)
         w->low++;
         *word_of(w, w->low) &= ~bit_of(w->low); /* free for low + PSD_WINDOW */
     }
+}
+
+bool psd_window_is_next(const struct psd_window *w, uint64_t seq)
+{
+    for (size_t i = 0; i < PSD_WINDOW / 64; i++)
+        if (w->bits[i])
+            return false; /* a number above `low` */
+    return seq == w->low + 1;
 }
 
 uint64_t psd_window_version(const struct psd_window *w, uint64_t seq)

@@ -11,6 +11,7 @@
 #ifndef PSD_SHARD_WINDOW_H
 #define PSD_SHARD_WINDOW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PSD_WINDOW 1024u
@@ -32,8 +33,14 @@ enum psd_seen psd_window_look(const struct psd_window *w, uint64_t seq);
 /* `seq` is fresh. */
 void psd_window_mark(struct psd_window *w, uint64_t seq, uint64_t version);
 
+/* Has nothing above `seq` been seen, and everything below? */
+bool psd_window_is_next(const struct psd_window *w, uint64_t seq);
+
 /* In the place of a version: the push came too late and was refused for good. */
 #define PSD_WINDOW_STALE UINT64_MAX
+
+/* The rest ended before the others had come to it. */
+#define PSD_WINDOW_ROUSED (UINT64_MAX - 1)
 
 /* The version that answered `seq`, which was seen; 0 when that is long ago. */
 uint64_t psd_window_version(const struct psd_window *w, uint64_t seq);

@@ -671,6 +671,170 @@ START_TEST(finish_fails_for_a_push_nobody_asked_about)
 }
 END_TEST
 
+/* ---- late pushes, and the end of an epoch ---------------------------------------- */
+
+static void say_late(struct ps_route from, const struct sent *s, uint64_t clock)
+{
+    struct ps_header h = answer_to(s->h.request, PS_MSG_ERROR);
+
+    h.status = PS_ERR_STALE;
+    h.seq = s->h.seq;
+    h.clock = clock;
+    h.text = "too late";
+    give(from, &h, NULL, NULL, 0);
+}
+
+START_TEST(late_push_counts_as_done_and_the_clock_goes_on)
+{
+    float             g[2] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), NULL, g);
+    struct ps_ticket *t = move(PSW_PUSH | PSW_FINISH, &span, 1);
+    struct sent       s = only_sent();
+
+    say_late(shard(0), &s, 7);
+    assert_ended(t, PS_OK);
+    ck_assert_uint_eq(psw_client_clock(client), 7);
+}
+END_TEST
+
+START_TEST(worker_that_was_started_again_elsewhere_is_told)
+{
+    float             g[2] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), NULL, g);
+    struct ps_ticket *t = move(PSW_PUSH | PSW_FINISH, &span, 1);
+
+    refuse(shard(0), only_sent().h.request, PS_ERR_STALE, "started again since");
+    assert_ended(t, PS_ERR_STALE);
+}
+END_TEST
+
+START_TEST(clock_goes_on_only_when_the_iteration_has_ended)
+{
+    float             g[2] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), NULL, g);
+    struct ps_ticket *push = move(PSW_PUSH, &span, 1), *rest_of_it;
+    struct sent       s = only_sent();
+
+    say_late(shard(0), &s, 7);
+    ck_assert_uint_eq(psw_client_clock(client), 0);
+    ps_outbox_clear(&out);
+    rest_of_it = move(PSW_PUSH | PSW_FINISH, &span, 1);
+    ck_assert_uint_eq(only_sent().h.clock, 1); /* or its parts would not add up */
+    ck_assert_uint_eq(only_sent().h.parts, 2);
+    ck_assert_uint_eq(psw_client_clock(client), 7);
+    psw_ticket_drop(&push);
+    psw_ticket_drop(&rest_of_it);
+}
+END_TEST
+
+START_TEST(pull_says_which_push_was_the_last)
+{
+    float             g[2] = { 0 }, v[2];
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), v, g);
+    struct ps_ticket *push = move(PSW_PUSH | PSW_FINISH, &span, 1), *pull;
+
+    pull = move(PSW_PULL, &span, 1);
+    ck_assert_uint_eq(sent(1).h.kind, PS_MSG_PULL);
+    ck_assert_uint_eq(sent(1).h.seq, sent(0).h.seq);
+    psw_ticket_drop(&push);
+    psw_ticket_drop(&pull);
+}
+END_TEST
+
+static struct ps_ticket *end_epoch(void)
+{
+    struct ps_ticket *t;
+
+    ps_outbox_clear(&out);
+    ck_assert_ok(psw_client_rest(client, now, &out, &t));
+    return t;
+}
+
+static void rested(const struct sent *s, uint64_t clock)
+{
+    struct ps_header h = answer_to(s->h.request, PS_MSG_PUSH_OK);
+
+    h.seq = s->h.seq;
+    h.clock = clock;
+    give(s->parcel->route, &h, NULL, NULL, 0);
+}
+
+START_TEST(epoch_ends_at_the_latest_clock_of_the_shards)
+{
+    struct ps_ticket *t = end_epoch();
+    struct sent       s[3] = { sent(0), sent(1), sent(2) };
+
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(s[i].h.kind, PS_MSG_PUSH);
+        ck_assert_uint_eq(s[i].h.flags, PS_FLAG_REST);
+        ck_assert_uint_eq(s[i].h.seq, 1);
+        ck_assert_uint_eq(s[i].h.clock, 0);
+    }
+    rested(&s[0], 4);
+    rested(&s[2], 5);
+    ck_assert(!psw_ticket_done(t));
+    ck_assert_uint_eq(psw_client_clock(client), 0);
+    rested(&s[1], 4);
+    assert_ended(t, PS_OK);
+    ck_assert_uint_eq(psw_client_clock(client), 5);
+    t = end_epoch(); /* the next one asks everybody again */
+    ck_assert_uint_eq(out.n, 3);
+    ck_assert_uint_eq(sent(1).h.seq, 2);
+    ck_assert_uint_eq(sent(1).h.clock, 5);
+    psw_ticket_drop(&t);
+}
+END_TEST
+
+START_TEST(second_try_asks_only_the_shards_that_gave_up)
+{
+    struct ps_ticket *t = end_epoch();
+    struct sent       s[3] = { sent(0), sent(1), sent(2) };
+
+    refuse(shard(1), s[1].h.request, PS_ERR_TIMEOUT, "the epoch waits for worker 0");
+    ck_assert(!psw_ticket_done(t)); /* the others are heard out */
+    rested(&s[0], 3);
+    rested(&s[2], 3);
+    assert_ended(t, PS_ERR_TIMEOUT);
+    ck_assert_why("the epoch waits for worker 0");
+    ck_assert_uint_eq(psw_client_clock(client), 0);
+    t = end_epoch();
+    ck_assert_uint_eq(only_sent().parcel->route.index, 1);
+    ck_assert_uint_eq(only_sent().h.seq, 2);
+    s[1] = only_sent();
+    rested(&s[1], 3);
+    assert_ended(t, PS_OK);
+    ck_assert_uint_eq(psw_client_clock(client), 3);
+}
+END_TEST
+
+START_TEST(second_try_meets_what_is_under_way)
+{
+    struct ps_ticket *t = end_epoch();
+    struct sent       s[3] = { sent(0), sent(1), sent(2) };
+
+    rested(&s[0], 3);
+    psw_ticket_drop(&t); /* nobody waits any more */
+    rested(&s[1], 3);
+    t = end_epoch();
+    ck_assert_uint_eq(out.n, 0);
+    rested(&s[2], 3);
+    assert_ended(t, PS_OK);
+    ck_assert_uint_eq(psw_client_clock(client), 3);
+}
+END_TEST
+
+START_TEST(epoch_does_not_end_within_an_iteration)
+{
+    float             g[2] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), NULL, g);
+    struct ps_ticket *push = move(PSW_PUSH, &span, 1), *t;
+
+    ck_assert_status(psw_client_rest(client, now, &out, &t), PS_ERR_BAD_ARG);
+    ck_assert_why("iteration 1 has begun");
+    psw_ticket_drop(&push);
+}
+END_TEST
+
 /* ---- window and resends --------------------------------------------------------- */
 
 START_TEST(window_bounds_what_is_under_way)
@@ -1210,6 +1374,9 @@ static Suite *client_suite(void)
     tcase_add_test(three, rows_go_to_their_shards_and_come_back_to_their_places);
     tcase_add_test(three, finish_tells_every_shard_how_many_pushes_it_got);
     tcase_add_test(three, finish_is_done_when_all_shards_have_answered);
+    tcase_add_test(three, epoch_ends_at_the_latest_clock_of_the_shards);
+    tcase_add_test(three, second_try_asks_only_the_shards_that_gave_up);
+    tcase_add_test(three, second_try_meets_what_is_under_way);
     suite_add_tcase(s, three);
 
     tcase_add_checked_fixture(one, one_shard, end);
@@ -1227,6 +1394,11 @@ static Suite *client_suite(void)
     tcase_add_test(one, large_model_pulls_what_did_not_ride_on_the_last_push);
     tcase_add_test(one, refused_push_is_withdrawn_so_that_the_iteration_can_end);
     tcase_add_test(one, finish_fails_for_a_push_nobody_asked_about);
+    tcase_add_test(one, late_push_counts_as_done_and_the_clock_goes_on);
+    tcase_add_test(one, worker_that_was_started_again_elsewhere_is_told);
+    tcase_add_test(one, clock_goes_on_only_when_the_iteration_has_ended);
+    tcase_add_test(one, pull_says_which_push_was_the_last);
+    tcase_add_test(one, epoch_does_not_end_within_an_iteration);
     tcase_add_test(one, window_bounds_what_is_under_way);
     tcase_add_test(one, silence_makes_the_client_repeat_byte_for_byte);
     tcase_add_test(one, shard_that_talks_is_given_time);

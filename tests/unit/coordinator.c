@@ -37,6 +37,7 @@ static bool damaging; /* messages that go in may say anything */
 
 /* How the shards behave. */
 static bool        shard_mute[PS_SHARDS_MAX];
+static uint64_t    shard_clock[PS_SHARDS_MAX];   /* of every job */
 static uint32_t    kind_mute;                    /* what shard 1 never answers */
 static const char *shard_refuses[PS_SHARDS_MAX]; /* a MATRIX_ADD, with this sentence */
 
@@ -96,7 +97,9 @@ static void shard_answers(const struct ps_parcel *p)
             { .refused = 3, .skipped = 4 },
             { .job = 1, .bytes = 100, .pushes = 7, .waiting = 1 },
     };
-    struct ps_header h = { .kind = PS_MSG_OK, .request = ask->request };
+    struct ps_header h = { .kind = PS_MSG_OK,
+                           .request = ask->request,
+                           .clock = shard_clock[p->route.index] };
 
     if (ask->kind == kind_mute && p->route.index == 1)
         return;
@@ -229,14 +232,19 @@ static size_t count_told(uint32_t kind)
     return n;
 }
 
-static uint32_t told_state(uint16_t shard, uint32_t rank)
+static struct ps_member told_member(uint16_t shard, uint32_t rank)
 {
     const struct ps_header *h = told(shard, PS_MSG_MEMBERS);
 
     for (uint32_t i = 0; i < h->n_members; i++)
         if (h->members[i].rank == rank)
-            return h->members[i].state;
-    return 0;
+            return h->members[i];
+    return (struct ps_member){ 0 };
+}
+
+static uint32_t told_state(uint16_t shard, uint32_t rank)
+{
+    return told_member(shard, rank).state;
 }
 
 /* ---- what peers say ---------------------------------------------------------------
@@ -439,6 +447,7 @@ static void start_with(uint32_t keep_finished, uint32_t max_jobs, const char *to
     uint32_t          first = 99;
 
     memset(shard_mute, 0, sizeof(shard_mute));
+    memset(shard_clock, 0, sizeof(shard_clock));
     kind_mute = 0;
     memset(shard_refuses, 0, sizeof(shard_refuses));
     damaging = false;
@@ -835,15 +844,99 @@ START_TEST(goodbye_is_answered_when_the_shards_know)
 }
 END_TEST
 
-START_TEST(rank_that_left_cannot_come_back_to_a_running_job)
+START_TEST(rank_that_left_joins_the_running_job_again)
+{
+    struct ps_job_spec spec = spec_of("lenet", 2);
+    struct worker      a = join_as(1, 0, &spec), b = join_as(2, 1, &spec), again;
+
+    bye(&a, 9, "");
+    again = join_as(3, 0, &spec);
+    ck_assert_uint_eq(again.job, b.job);
+    ck_assert_uint_eq(again.incarnation, 2);
+    ck_assert_uint_ne(again.session, a.session);
+    ck_assert_uint_eq(told_member(1, 0).state, PS_MEMBER_ACTIVE);
+    ck_assert_uint_eq(told_member(1, 0).incarnation, 2);
+    ck_assert_uint_eq(told_member(1, 0).session, again.session);
+    beat(&a, 10, 5);
+    expect_error(1, 10, PS_ERR_DENIED, "wrong session for worker 0");
+    hello(4, 1, 0, &spec);
+    expect_error(4, 1, PS_ERR_RANK, "rank 0 of job lenet is taken by pid 3 on host-a");
+}
+END_TEST
+
+START_TEST(one_that_joins_begins_at_the_clock_of_the_furthest_shard)
+{
+    struct ps_job_spec spec = spec_of("lenet", 2);
+    struct worker      a = join_as(1, 0, &spec);
+    uint64_t           clock;
+    size_t             n;
+
+    join_as(2, 1, &spec);
+    bye(&a, 9, "");
+    shard_clock[0] = 4;
+    shard_clock[1] = 6;
+    shard_clock[2] = 5;
+    n = count_told(PS_MSG_MEMBERS);
+    hello(3, 1, 0, &spec);
+    clock = answer(3, 1, PS_MSG_WELCOME)->clock;
+    ck_assert_uint_eq(clock, 6);
+    ck_assert_uint_eq(count_told(PS_MSG_MEMBERS), n + 2 * (size_t)N_SHARDS);
+    for (uint16_t s = 0; s < N_SHARDS; s++)
+        ck_assert_uint_eq(told_member(s, 0).clock, 6);
+    hello(3, 1, 0, &spec); /* again, and the same */
+    clock = answer(3, 1, PS_MSG_WELCOME)->clock;
+    ck_assert_uint_eq(clock, 6);
+    ck_assert_uint_eq(told_member(0, 1).clock, 0); /* which began at the beginning */
+}
+END_TEST
+
+START_TEST(shards_at_the_same_clock_are_told_once)
+{
+    struct ps_job_spec spec = spec_of("lenet", 2);
+    struct worker      a = join_as(1, 0, &spec);
+    size_t             n;
+
+    join_as(2, 1, &spec);
+    bye(&a, 9, "");
+    for (unsigned s = 0; s < N_SHARDS; s++)
+        shard_clock[s] = 8;
+    n = count_told(PS_MSG_MEMBERS);
+    hello(3, 1, 0, &spec);
+    ck_assert_uint_eq(answer(3, 1, PS_MSG_WELCOME)->clock, 8);
+    ck_assert_uint_eq(count_told(PS_MSG_MEMBERS), n + N_SHARDS);
+}
+END_TEST
+
+START_TEST(one_that_is_lost_before_its_welcome_may_join_again)
+{
+    struct ps_job_spec spec = spec_of("lenet", 2);
+    struct worker      b;
+
+    join_as(1, 0, &spec);
+    shard_mute[2] = true;
+    hello(2, 1, 1, &spec);
+    ck_assert_ptr_null(mail_to(2, 1));
+    shard_mute[2] = false;
+    shard_clock[1] = 3;
+    wait_for(SECOND);
+    b = welcomed(2, 1);
+    bye(&b, 5, "");
+    b = join_as(3, 1, &spec);
+    ck_assert_uint_eq(b.incarnation, 2);
+}
+END_TEST
+
+START_TEST(what_earlier_incarnations_moved_still_counts)
 {
     struct ps_job_spec spec = spec_of("lenet", 2);
     struct worker      a = join_as(1, 0, &spec);
 
     join_as(2, 1, &spec);
+    report(&a, 5, 1, 1, 0.5); /* 64 samples */
     bye(&a, 9, "");
-    hello(3, 1, 0, &spec);
-    expect_error(3, 1, PS_ERR_RANK, "rank 0 of job lenet is gone");
+    a = join_as(3, 0, &spec);
+    report(&a, 5, 1, 1, 0.5);
+    ck_assert_uint_eq(watch(9, 60, "lenet", 0)->traffic->samples, 128);
 }
 END_TEST
 
@@ -962,6 +1055,38 @@ START_TEST(silent_worker_is_waited_for_and_may_come_back)
     answer(2, 200, PS_MSG_OK);
     bye(&a, 300, "");
     expect_word("x", "running"); /* b is there again */
+}
+END_TEST
+
+START_TEST(lost_worker_joins_again_whatever_the_others_do)
+{
+    static const uint32_t kinds[] = { PS_LOSS_SHRINK, PS_LOSS_WAIT };
+    struct ps_job_spec    spec = loss_spec(kinds[_i]);
+    struct worker         a, b, again;
+
+    one_falls_silent(kinds[_i], &a, &b);
+    again = join_as(3, 1, &spec);
+    ck_assert_uint_eq(again.job, a.job);
+    ck_assert_uint_eq(again.incarnation, 2);
+    ck_assert_uint_eq(told_member(0, 1).session, again.session);
+    beat(&b, 200, 3);
+    expect_error(2, 200, PS_ERR_DENIED, "wrong session for worker 1");
+}
+END_TEST
+
+START_TEST(job_that_waits_for_its_lost_workers_is_not_over)
+{
+    struct ps_job_spec spec = loss_spec(PS_LOSS_WAIT);
+    struct worker      a, b, again;
+
+    one_falls_silent(PS_LOSS_WAIT, &a, &b);
+    bye(&a, 300, "killed");
+    expect_word("x", "running");
+    again = join_as(3, 0, &spec);
+    ck_assert_uint_eq(again.job, a.job);
+    bye(&again, 301, "killed");
+    wait_for(11 * SILENCE);
+    expect_word("x", "finished"); /* nobody came */
 }
 END_TEST
 
@@ -1765,7 +1890,11 @@ static Suite *coordinator_suite(void)
     t = tcase(s, "going");
     tcase_add_test(t, job_is_finished_when_all_have_left_and_its_name_is_free);
     tcase_add_test(t, goodbye_is_answered_when_the_shards_know);
-    tcase_add_test(t, rank_that_left_cannot_come_back_to_a_running_job);
+    tcase_add_test(t, rank_that_left_joins_the_running_job_again);
+    tcase_add_test(t, one_that_joins_begins_at_the_clock_of_the_furthest_shard);
+    tcase_add_test(t, shards_at_the_same_clock_are_told_once);
+    tcase_add_test(t, one_that_is_lost_before_its_welcome_may_join_again);
+    tcase_add_test(t, what_earlier_incarnations_moved_still_counts);
     tcase_add_test(t, quick_worker_that_left_does_not_end_the_job_for_the_one_expected);
     tcase_add_test(t, new_run_begins_when_a_rank_comes_again_to_an_empty_job);
     tcase_add_test(t, job_that_nobody_comes_to_ends);
@@ -1774,6 +1903,8 @@ static Suite *coordinator_suite(void)
     t = tcase(s, "silence");
     tcase_add_test(t, silent_worker_is_lost_and_the_others_go_on);
     tcase_add_test(t, silent_worker_is_waited_for_and_may_come_back);
+    tcase_add_loop_test(t, lost_worker_joins_again_whatever_the_others_do, 0, 2);
+    tcase_add_test(t, job_that_waits_for_its_lost_workers_is_not_over);
     tcase_add_test(t, silent_worker_aborts_the_job);
     tcase_add_test(t, goodbye_with_a_reason_is_a_loss);
     tcase_add_test(t, lost_worker_leaves_an_expected_one_nothing_to_join);

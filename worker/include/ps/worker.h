@@ -153,7 +153,7 @@ typedef struct ps_worker_options {
  * untouched.
  *
  * PS_ERR_UNAVAILABLE   nobody answers at the coordinator's address
- * PS_ERR_RANK          the rank is taken, gone, or not below `workers`
+ * PS_ERR_RANK          the rank is taken, or not below `workers`
  * PS_ERR_MISMATCH      another worker created the job with other settings
  * PS_ERR_DENIED        wrong token
  * PS_ERR_UNKNOWN       (observer) no such job
@@ -193,6 +193,17 @@ PS_API uint32_t    ps_n_shards(const ps_worker *worker);
  * before; returns when the shards have taken note.
  */
 PS_API ps_status ps_finish(ps_worker *worker) PS_CHECKED;
+
+/*
+ * "I have no more batches in this epoch."  Until all active workers have said so,
+ * nobody waits for those that have, neither at a barrier nor for the slack; then it
+ * returns to all of them, and they have the same clock, that of the furthest.  So
+ * workers may have different numbers of batches, some of them none.  One that leaves or
+ * is lost is not waited for; one that joins is.  PS_ERR_BAD_ARG in the middle of an
+ * iteration; PS_ERR_TIMEOUT when the others have not come to it, naming who: it may be
+ * called again, and an iteration may also be begun instead.
+ */
+PS_API ps_status ps_epoch_end(ps_worker *worker) PS_CHECKED;
 
 /* A number for the metrics and the run record (loss, accuracy); delivered in order,
  * in the background of later calls.  Names are up to 127 bytes. */
