@@ -548,8 +548,7 @@ static ps_status collect(struct run *r)
         st = read_job(r);
     if (!st)
         st = results_read(&r->results, workers(r)[0].log);
-    /* The hash is over dense matrices, of which there may be none. */
-    if (!st && json_integer_value(json_object_get(r->job, "elements")) > 0)
+    if (!st)
         st = hash_model(r);
     return st;
 }

@@ -897,6 +897,10 @@ static const struct {
     { "lenet5-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "6,16" },
     { "logreg-asp", "logreg", PS_ASP, PS_SCALE_NONE, 2, PS_FTRL, 0.5, "40000" },
     { "logreg-bsp", "logreg", PS_BSP, PS_SCALE_NONE, 2, PS_FTRL, 0.5, "40000" },
+    { "wordvec-asp", "wordvec", PS_ASP, PS_SCALE_NONE, 2, PS_ADAGRAD, 0.1,
+      "bible Gen1:1-Rev22:21 </dev/null" },
+    { "wordvec-ssp", "wordvec", PS_SSP, PS_SCALE_NONE, 2, PS_ADAGRAD, 0.1,
+      "bible Gen1:1-Rev22:21 </dev/null" },
 };
 
 START_TEST(shipped_experiments_load)
