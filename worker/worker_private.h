@@ -3,6 +3,7 @@
  *
  *     worker.c   a worker's life, and driving its client over ZeroMQ
  *     matrix.c   matrices and tickets
+ *     gather.c   gradients given entry by entry
  *     rows.c     listing the rows of a sparse matrix
  *     callback.c tickets that nobody waits for
  *     model.c    groups of matrices

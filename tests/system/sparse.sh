@@ -5,13 +5,14 @@
 
 sparse=$top_builddir/tests/system/worker_sparse
 
-plan 7
+plan 9
 
 for shards in 1 3; do
     psd_start "shards$shards" --set shards=$shards
     export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=20000
     ok "$shards shards: the rows that exist are listed, each once" "$sparse" list
     ok "$shards shards: limits refuse or evict" "$sparse" limits
+    ok "$shards shards: gradients are given entry by entry" "$sparse" entries
     "$sparse" hash "model$shards" >"hash$shards" 2>&1
     is "$shards shards: the hash is of the rows in the order of their keys" \
         "$(cat "hash$shards")" "$(b2sum -l 256 "model$shards" | cut -d' ' -f1)"

@@ -265,6 +265,91 @@ static void run_hash(const char *file)
     must(ps_worker_close(&w));
 }
 
+/* ---- entry by entry ---------------------------------------------------------------
+ */
+
+static void see_row(ps_matrix *m, uint64_t key, double a, double b, double c)
+{
+    double v[3];
+
+    if (ps_matrix_rows(m) == 0)
+        must(ps_pull_rows(m, &key, 1, v));
+    else
+        must(ps_pull_range(m, 3 * key, 3, v));
+    check(v[0] == a && v[1] == b && v[2] == c);
+}
+
+/* Entries of rows 70000, 5 and 70001 in no order, two of one element. */
+static void push_entries(ps_matrix *m)
+{
+    static const uint64_t rows[] = { 70000, 5, 70001, 70000, 5, 70000 };
+    static const uint64_t cols[] = { 2, 0, 1, 0, 1, 2 };
+    static const double   values[] = { 1, 2, 4, 8, 16, 32 };
+    static const uint64_t keys[] = { 70000, 6, 5, 70000 };
+    static const uint64_t starts[] = { 1, 3, 3, 4, 6 };
+    ps_ticket            *t;
+
+    must(ps_push_coo(m, COUNT(rows), rows, cols, values));
+    see_row(m, 70000, 8, 0, 33);
+    see_row(m, 70001, 0, 4, 0);
+    see_row(m, 5, 2, 16, 0);
+    must(ps_push_csr_async(m, COUNT(keys), keys, starts, cols, values, &t));
+    must(ps_wait(&t));
+    see_row(m, 70000, 8 + 2 + 32 - 32 + 0, 4 + 16, 33 + 32);
+    see_row(m, 5, 2 + 8, 16, 0);
+    must(ps_push_csr(m, 2, NULL, starts, cols, values)); /* row 0: entries 1, 2 */
+    see_row(m, 0, 2, 4, 0);
+    see_row(m, 1, 0, 0, 0);
+    must(ps_push_coo(m, 0, NULL, NULL, NULL));
+    must(ps_push_csr(m, 0, NULL, NULL, NULL, NULL));
+}
+
+static void refuse_entries(ps_matrix *m)
+{
+    static const uint64_t rows[] = { 1, 2 }, cols[] = { 2, 3 }, back[] = { 2, 1 };
+    static const double   values[] = { 1, 1, 1 };
+
+    refused(ps_push_coo(m, 2, rows, cols, values), PS_ERR_SHAPE,
+            "entry 1 is in column 3, but it has 3");
+    refused(ps_push_csr(m, 1, NULL, back, cols, values), PS_ERR_BAD_ARG,
+            "row 0 ends at entry 1, before it starts at 2");
+    refused(ps_push_coo(m, 2, rows, cols, NULL), PS_ERR_BAD_ARG, "are NULL");
+    refused(ps_push_coo(NULL, 0, NULL, NULL, NULL), PS_ERR_BAD_ARG, "no matrix");
+    see_row(m, 1, 0, 0, 0);
+    see_row(m, 2, 0, 0, 0);
+}
+
+static void run_entries(const char *unused)
+{
+    static const uint64_t outside[] = { 70002 }, first[] = { 0, 0, 0 };
+    static const int64_t  counts[] = { INT64_MAX, 1, 5 };
+    static const double   one[] = { 1 };
+    ps_worker            *w = joined("entries", 0);
+    ps_matrix_options     o = PS_MATRIX_OPTIONS;
+    ps_matrix            *m;
+    int64_t               sum;
+
+    (void)unused;
+    o.dtype = PS_F64;
+    o.optimiser = PS_ADD;
+    must(ps_dense(w, "dense", 70002, 3, &o, &m));
+    push_entries(m);
+    refuse_entries(m);
+    refused(ps_push_coo(m, 1, outside, first, one), PS_ERR_SHAPE,
+            "entry 0 is in row 70002, but it has 70002");
+    must(ps_sparse(w, "sparse", 3, &o, &m));
+    must(ps_push_coo(m, 1, outside, first, one));
+    see_row(m, 70002, 1, 0, 0);
+    push_entries(m);
+    refuse_entries(m);
+    o.dtype = PS_I64;
+    must(ps_sparse(w, "counts", 1, &o, &m));
+    must(ps_push_coo(m, COUNT(counts), first, first, counts));
+    must(ps_pull_rows(m, first, 1, &sum));
+    check(sum == INT64_MIN + 5);
+    must(ps_worker_close(&w));
+}
+
 static const struct {
     const char *name;
     void (*run)(const char *file);
@@ -272,6 +357,7 @@ static const struct {
     { "list", run_list },
     { "limits", run_limits },
     { "hash", run_hash },
+    { "entries", run_entries },
 };
 
 int main(int argc, char **argv)

@@ -311,6 +311,30 @@ PS_API ps_status ps_push_rows(ps_matrix *m, const uint64_t *keys, uint64_t n,
                               const void *grad) PS_CHECKED;
 
 /*
+ * The same of a gradient that is zero nearly everywhere, given entry by entry, for
+ * sparse matrices and dense ones.  Entries of one row make up a row: those of one
+ * element are added, in the order they are given, and columns without any are zero,
+ * which the optimiser takes for a gradient of zero as any other (momentum and weight
+ * decay go on).  Rows without entries are not pushed.
+ *
+ *   coo: entry i is at rows[i], cols[i]
+ *   csr: row r, whose key is row_keys[r] (row_keys NULL: r itself), has the entries
+ *        row_starts[r] .. row_starts[r + 1] - 1; row_starts [n_rows + 1] ascends, and
+ *        need not begin with 0; keys may come again
+ *   values  of the matrix's element type
+ *
+ * Memory for all touched rows, whole, is needed meanwhile.
+ *
+ * PS_ERR_SHAPE     a column, or a row of a dense matrix, that it does not have
+ * PS_ERR_BAD_ARG   row_starts does not ascend
+ */
+PS_API ps_status ps_push_coo(ps_matrix *m, uint64_t n, const uint64_t *rows,
+                             const uint64_t *cols, const void *values) PS_CHECKED;
+PS_API ps_status ps_push_csr(ps_matrix *m, uint64_t n_rows, const uint64_t *row_keys,
+                             const uint64_t *row_starts, const uint64_t *cols,
+                             const void *values) PS_CHECKED;
+
+/*
  * The rows of a sparse matrix that exist, shard after shard, in no order that means
  * anything.  Of rows that come and go meanwhile some are seen and others not; one that
  * is there all the time is seen exactly once, and none twice.  To be seen is no use of
@@ -354,6 +378,14 @@ PS_API ps_status ps_push_range_async(ps_matrix *m, uint64_t first, uint64_t n,
                                      const void *grad, ps_ticket **out) PS_CHECKED;
 PS_API ps_status ps_push_rows_async(ps_matrix *m, const uint64_t *keys, uint64_t n,
                                     const void *grad, ps_ticket **out) PS_CHECKED;
+
+PS_API ps_status ps_push_coo_async(ps_matrix *m, uint64_t n, const uint64_t *rows,
+                                   const uint64_t *cols, const void *values,
+                                   ps_ticket **out) PS_CHECKED;
+PS_API ps_status ps_push_csr_async(ps_matrix *m, uint64_t n_rows,
+                                   const uint64_t *row_keys, const uint64_t *row_starts,
+                                   const uint64_t *cols, const void *values,
+                                   ps_ticket **out) PS_CHECKED;
 
 /* Frees the ticket and makes *ticket NULL in every case, the deadline's included. */
 PS_API ps_status ps_wait(ps_ticket **ticket) PS_CHECKED;
