@@ -103,7 +103,7 @@ void ps_settings_optimiser(const ps_settings *settings, ps_optimiser_settings *o
 
     *out = (ps_optimiser_settings){
         .optimiser = (ps_optimiser)o->kind,
-        .lr = ps_experiment_lr(settings->experiment, settings->experiment->workers),
+        .lr = psw_settings_lr(settings, settings->experiment->workers),
         .momentum = o->momentum,
         .weight_decay = o->weight_decay,
         .epoch_factor = epoch_factor(&o->schedule),

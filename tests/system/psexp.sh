@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 132
+plan 144
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -211,6 +211,27 @@ ok "backup runs"                  "$psexp" run tiny -q -s job.strategy=backup -s
 ok "and all of its workers are in the accuracy" \
     test "$(json_value test_accuracy backup/summary.json)" != null
 refused "as many spares as workers" 78 'spares' tiny -s job.strategy=backup -s job.spares=2 -o spares
+
+
+# ---- windows of batches ----------------------------------------------------------------
+
+# first_loss FOLDER: the mean over the first epoch, of worker 0.
+first_loss() {
+    grep '"rank":0,.*"metric":"epoch_loss"' "$1/metrics.jsonl" | head -n 1 >first_loss
+    json_value value first_loss
+}
+
+# 20 batches an epoch: four in a push are a quarter of the bytes, exactly.
+for way in local=none local=sgd local=same average=model; do
+    "$psexp" run tiny -q -s job.nfetch=4 -s job.npush=4 -s "job.$way" -s optimiser.lr=0.01 \
+        -o "window-$way" >window.out 2>&1 || sed 's/^/# /' window.out
+    is "$way: windows of 4 push a quarter of the bytes" \
+        $((4 * $(json_value bytes_pushed "window-$way/summary.json"))) \
+        "$(json_value bytes_pushed first/summary.json)"
+    is "of all batches" "$(json_value batches "window-$way/summary.json")" 160
+    ok "and lose less and less" awk -v a="$(first_loss "window-$way")" \
+        -v b="$(json_value final_loss "window-$way/summary.json")" 'BEGIN { exit !(b > 0 && b < a) }'
+done
 
 cd known || exit 99
 ok "the default folder"           "$psexp" run tiny -q -s train.epochs=1 -s train.limit=64
