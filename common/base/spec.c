@@ -322,6 +322,11 @@ static ps_status strategy_check(const struct ps_job_spec *spec)
                        "job %s: scale is %s and the strategy %s, expected none: only "
                        "asp and ssp apply pushes one by one",
                        spec->name, scales[spec->scale], strategies[spec->strategy]);
+    if (spec->scale == PS_SCALE_DELAY && spec->average == PS_AVERAGE_MODEL)
+        return ps_fail(PS_ERR_CONFIG,
+                       "job %s: scale is delay-compensated and average model, expected "
+                       "average gradient: only gradients can be compensated",
+                       spec->name);
     return PS_OK;
 }
 

@@ -39,6 +39,16 @@ struct psd_backend {
     bool (*finite)(uint32_t dtype, size_t n, const void *src);
 
     /*
+     * What becomes of a gradient before its step, for PS_F32 and PS_F64 (the scales of
+     * server/shard/scale.h):
+     *   share       g = (g - mean) / count;  mean += g      the new g
+     *   compensate  g += lambda g^2 (w - was)               g as it was
+     */
+    void (*share)(uint32_t dtype, size_t n, double count, void *mean, void *g);
+    void (*compensate)(uint32_t dtype, size_t n, double lambda, void *g, const void *w,
+                       const void *was);
+
+    /*
      * One step of optimiser `kind` over a span, in place.
      *
      *   w      [n]   parameters                updated

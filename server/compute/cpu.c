@@ -102,6 +102,19 @@ static bool cpu_finite(uint32_t dtype, size_t n, const void *src)
     return true;
 }
 
+static void cpu_share(uint32_t dtype, size_t n, double count, void *mean, void *g)
+{
+    assert(dtype == PS_F32 || dtype == PS_F64);
+    (dtype == PS_F32 ? share_f32 : share_f64)(n, count, mean, g);
+}
+
+static void cpu_compensate(uint32_t dtype, size_t n, double lambda, void *g,
+                           const void *w, const void *was)
+{
+    assert(dtype == PS_F32 || dtype == PS_F64);
+    (dtype == PS_F32 ? compensate_f32 : compensate_f64)(n, lambda, g, w, was);
+}
+
 typedef void step_fn(const struct psd_hyper *h, size_t n, void *params,
                      void *const *state, const void *gradient);
 
@@ -137,5 +150,7 @@ const struct psd_backend psd_backend_cpu = {
     .set = cpu_set,
     .add = cpu_add,
     .finite = cpu_finite,
+    .share = cpu_share,
+    .compensate = cpu_compensate,
     .step = cpu_step,
 };

@@ -30,6 +30,7 @@ struct dense_sum {
 
 /* The gradient of a touched row: as it was pushed, or in `sums`. */
 struct row_sum {
+    uint64_t       key; /* of an update; else 0 */
     uint32_t       place;
     const uint8_t *gradient;
 };
@@ -53,6 +54,7 @@ struct matrix_sum {
 struct gather {
     struct psd_job           *job;
     const struct psd_backend *backend;
+    const struct psd_update  *update; /* NULL: nothing to scale */
     size_t                    n;
     struct matrix_sum        *sums;
 };
@@ -215,6 +217,9 @@ static void step_dense(const struct gather *g, const struct matrix_sum *s,
 
             for (uint32_t n = 0; n < s->matrix->n_state; n++)
                 state[n] = at(d->chunk->state[n], from, bytes);
+            if (g->update)
+                psd_scale_chunk(g->job->scale, g->update, s->matrix, d->chunk, from,
+                                d->spans[k].to, at(d->sum, from, bytes));
             g->backend->step(kind, s->matrix->spec.dtype, hyper, d->spans[k].to - from,
                              at(d->chunk->value, from, bytes), state,
                              at(d->sum, from, bytes));
@@ -269,7 +274,8 @@ static void add_row(const struct gather *g, const struct matrix_sum *s, uint32_t
 }
 
 static void sum_rows(const struct gather *g, struct matrix_sum *s, uint64_t n,
-                     const uint32_t *places, double c, const uint8_t *values)
+                     const uint64_t *keys, const uint32_t *places, double c,
+                     const uint8_t *values)
 {
     struct row_sums *r = &s->rows;
     const size_t     row_bytes = s->matrix->spec.cols * s->matrix->element_bytes;
@@ -281,6 +287,7 @@ static void sum_rows(const struct gather *g, struct matrix_sum *s, uint64_t n,
         if (i + AHEAD < n)
             __builtin_prefetch(psd_store_tag(s->matrix, places[i + AHEAD]));
         if (is_new) {
+            r->rows[r->n].key = keys ? keys[i] : 0;
             r->rows[r->n++].place = places[i];
             *tag = (uint32_t)r->n;
         }
@@ -292,22 +299,46 @@ static void step_rows(const struct gather *g, const struct matrix_sum *s,
                       const struct psd_hyper *hyper, uint32_t kind)
 {
     const struct row_sums *r = &s->rows;
+    const size_t           bytes = s->matrix->spec.cols * s->matrix->element_bytes;
 
     for (uint64_t i = 0; i < r->n; i++) {
-        void *state[PSD_STORE_STATE_MAX];
-        void *value;
+        const void *gradient = r->rows[i].gradient;
+        void       *state[PSD_STORE_STATE_MAX];
+        void       *value;
 
         if (i + AHEAD < r->n)
             __builtin_prefetch(
                 psd_store_row(s->matrix, r->rows[i + AHEAD].place, state));
         value = psd_store_row(s->matrix, r->rows[i].place, state);
+        if (g->update)
+            gradient =
+                psd_scale_row(g->job->scale, g->update, s->matrix, r->rows[i].key,
+                              value, gradient, r->sums + i * bytes);
         g->backend->step(kind, s->matrix->spec.dtype, hyper, s->matrix->spec.cols,
-                         value, state, r->rows[i].gradient);
+                         value, state, gradient);
         *psd_store_tag(s->matrix, r->rows[i].place) = 0;
     }
 }
 
 /* ---- all together -------------------------------------------------------------- */
+
+static ps_status scale_room(const struct gather *g)
+{
+    ps_status st = PS_OK;
+
+    for (size_t i = 0; g->update && !st && i < g->n; i++) {
+        const struct matrix_sum *s = &g->sums[i];
+
+        for (size_t k = 0; s->dense && !st && k < s->matrix->n_chunks; k++)
+            if (s->dense[k].chunk)
+                st = psd_scale_room(g->job->scale, g->update, s->matrix,
+                                    s->dense[k].chunk, s->dense[k].spans_room);
+        if (!st && s->rows.room > 0)
+            st =
+                psd_scale_room(g->job->scale, g->update, s->matrix, NULL, s->rows.room);
+    }
+    return st;
+}
 
 static ps_status prepare(struct gather *g, const struct psd_contribution *c, size_t n)
 {
@@ -329,22 +360,27 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
     }
     if (!st)
         st = allocate_spans(g);
-    return st ? st : allocate_rows(g);
+    if (!st)
+        st = allocate_rows(g);
+    return st ? st : scale_room(g);
 }
 
-static void sum_held(struct gather *g, const struct psd_held *held, double coefficient)
+static void sum_held(struct gather *g, const struct psd_contribution *contribution)
 {
-    const uint32_t *places = held->places;
-    const uint8_t  *values = held->values ? held->values->data : NULL;
+    const struct psd_held *held = contribution->held;
+    const uint64_t        *keys = contribution->keys;
+    const uint32_t        *places = held->places;
+    const uint8_t         *values = held->values ? held->values->data : NULL;
 
     for (uint32_t k = 0; k < held->n_ranges; k++) {
         const struct ps_range *range = &held->ranges[k];
         struct matrix_sum     *s = find_sum(g, range->matrix);
-        double                 c = s->means ? coefficient : 1.0;
+        double                 c = s->means ? contribution->coefficient : 1.0;
         size_t                 bytes;
 
         if (s->matrix->spec.sparse) {
-            sum_rows(g, s, range->count, places, c, values);
+            sum_rows(g, s, range->count, keys, places, c, values);
+            keys = keys ? keys + range->count : NULL;
             places += range->count;
             bytes = range->count * s->matrix->spec.cols * s->matrix->element_bytes;
         } else {
@@ -382,14 +418,14 @@ static void step(const struct gather *g, uint64_t clock)
 
 ps_status psd_apply(struct psd_job *job, const struct psd_backend *backend,
                     const struct psd_contribution *contributions, size_t n,
-                    uint64_t clock)
+                    uint64_t clock, const struct psd_update *update)
 {
-    struct gather g = { .job = job, .backend = backend };
+    struct gather g = { .job = job, .backend = backend, .update = update };
     ps_status     st = prepare(&g, contributions, n);
 
     if (!st) {
         for (size_t i = 0; i < n; i++)
-            sum_held(&g, contributions[i].held, contributions[i].coefficient);
+            sum_held(&g, &contributions[i]);
         step(&g, clock);
     }
     free_gather(&g);
@@ -470,7 +506,7 @@ ps_status psd_apply_close(struct psd_job *job, const struct psd_backend *backend
                 .held = &seat->held[i], .coefficient = coefficient_of(job, seat, total)
             };
     }
-    st = psd_apply(job, backend, list, n, psd_gate_clock(job->gate) + 1);
+    st = psd_apply(job, backend, list, n, psd_gate_clock(job->gate) + 1, NULL);
     free(list);
     if (st)
         return st;

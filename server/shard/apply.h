@@ -19,16 +19,18 @@
 
 struct psd_contribution {
     const struct psd_held *held;
+    const uint64_t        *keys; /* sparse, of an update: of the rows, else NULL */
     double coefficient; /* of matrices that take means; exact ones are summed */
 };
 
 /*
- * Steps all touched matrices of `job` for iteration `clock` (from 1).  On failure
+ * Steps all touched matrices of `job` for iteration `clock` (from 1).  `update`: it is
+ * one push, which the job's scale looks at; NULL: an iteration is closed.  On failure
  * nothing has changed.
  */
 ps_status psd_apply(struct psd_job *job, const struct psd_backend *backend,
                     const struct psd_contribution *contributions, size_t n,
-                    uint64_t clock) PS_CHECKED;
+                    uint64_t clock, const struct psd_update *update) PS_CHECKED;
 
 /*
  * Applies the iteration that the gate is ready to close, in rank order, and tells the

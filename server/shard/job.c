@@ -26,6 +26,8 @@ ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
     st = psd_gate_new(&job->gate, &job->spec);
     if (!st)
         st = psd_store_new(&job->store, job->shard, job->spec.seed);
+    if (!st)
+        st = psd_scale_new(&job->scale, &job->spec);
     if (st) {
         psd_job_free(&job);
         return st;
@@ -128,6 +130,7 @@ void psd_job_free(struct psd_job **job)
     free(gone->waiting);
     free(gone->observers);
     free(gone->seats);
+    psd_scale_free(&gone->scale);
     psd_store_free(&gone->store);
     psd_gate_free(&gone->gate);
     free(gone);
@@ -159,6 +162,7 @@ static void take_member(struct psd_job *job, const struct ps_member *m)
         seat->incarnation = m->incarnation;
         seat->heard = false;
         drop_unfinished(job, seat);
+        psd_scale_leave(job->scale, m->rank);
     }
     seat->session = m->session;
     if (comes && (fresh || is_out(seat->state))) {
@@ -168,6 +172,7 @@ static void take_member(struct psd_job *job, const struct ps_member *m)
     } else if (is_out(m->state) && !is_out(seat->state)) {
         drop_unfinished(job, seat);
         psd_gate_leave(job->gate, m->rank);
+        psd_scale_leave(job->scale, m->rank);
     }
     seat->state = m->state;
 }
@@ -379,14 +384,15 @@ struct ps_job_stats psd_job_account(const struct psd_job *job)
 {
     struct psd_account  account = psd_store_account(job->store);
     struct ps_job_stats s = job->stats;
+    uint64_t            scale = psd_scale_bytes(job->scale);
 
     s.job = job->number;
     s.clock = psd_gate_clock(job->gate);
     s.version = job->version;
     s.waiting = job->n_waiting;
     s.bytes = account.bytes;
-    s.state_bytes = account.state_bytes;
-    s.allocated_bytes = account.allocated_bytes;
+    s.state_bytes = account.state_bytes + scale;
+    s.allocated_bytes = account.allocated_bytes + scale;
     s.rows = account.rows;
     s.evicted = account.evicted;
     return s;

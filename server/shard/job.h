@@ -9,6 +9,7 @@
 
 #include "common/wire/wire.h"
 #include "server/gate/gate.h"
+#include "server/shard/scale.h"
 #include "server/shard/window.h"
 #include "server/store/store.h"
 
@@ -72,6 +73,7 @@ struct psd_job {
     struct ps_job_spec spec;
     struct psd_gate   *gate;
     struct psd_store  *store;
+    struct psd_scale  *scale;
     uint64_t           version; /* updates applied */
 
     /* what else lets waiting requests go on than a new version or other members */

@@ -122,7 +122,7 @@ static void copy_rows(const struct psd_matrix *m, const uint32_t *places, uint64
 
 static ps_status collect_rows(struct psd_request *r, struct answer *a,
                               struct psd_matrix *m, const struct ps_range *range,
-                              const uint64_t *keys)
+                              const uint64_t *keys, const void **rows)
 {
     uint32_t *places = malloc(range->count * sizeof(*places));
     uint8_t  *room;
@@ -136,6 +136,7 @@ static ps_status collect_rows(struct psd_request *r, struct answer *a,
         st = psd_store_hold(m, keys, range->count, places);
     if (!st) {
         copy_rows(m, places, range->count, room);
+        *rows = room;
         psd_store_release(m, places, range->count);
     }
     free(places);
@@ -144,19 +145,23 @@ static ps_status collect_rows(struct psd_request *r, struct answer *a,
 
 static ps_status collect(struct psd_request *r, struct answer *a)
 {
-    const uint64_t *keys = r->keys;
-    ps_status       st = PS_OK;
+    struct psd_given given = { .rank = r->h.rank,
+                               .version = r->job->version,
+                               .keys = r->keys };
+    ps_status        st = PS_OK;
 
     for (uint32_t i = 0; !st && i < r->h.n_ranges; i++) {
-        const struct ps_range *range = &r->h.ranges[i];
-        struct psd_matrix     *m = psd_store_find(r->job->store, range->matrix);
+        struct psd_matrix *m = psd_store_find(r->job->store, r->h.ranges[i].matrix);
 
-        if (m->spec.sparse) {
-            st = collect_rows(r, a, m, range, keys);
-            keys += range->count;
-        } else {
-            st = collect_dense(a, m, range);
-        }
+        given.range = &r->h.ranges[i];
+        if (m->spec.sparse)
+            st = collect_rows(r, a, m, given.range, given.keys, &given.rows);
+        else
+            st = collect_dense(a, m, given.range);
+        if (!st && r->seat)
+            st = psd_scale_gave(r->job->scale, &given, m);
+        if (m->spec.sparse)
+            given.keys += given.range->count;
     }
     return st;
 }

@@ -135,28 +135,29 @@ static uint64_t base_of(const struct psd_request *r)
     return seat->n_parts > 0 && seat->base < r->h.version ? seat->base : r->h.version;
 }
 
-/* Updates that its worker had not seen. */
-static uint64_t staleness_of(const struct psd_request *r)
+static struct psd_update update_of(const struct psd_request *r)
 {
-    return r->job->version - base_of(r);
-}
+    struct psd_update u = {
+        .backend = r->shard->options.backend,
+        .rank = r->h.rank,
+        .workers = psd_gate_n_active(r->job->gate),
+        .base = base_of(r),
+        .staleness = r->job->version - base_of(r),
+        .whole = r->h.flags & PS_FLAG_FINISH && r->h.parts == 1,
+    };
 
-static double scale_of(const struct psd_request *r)
-{
-    switch ((enum ps_scale)r->job->spec.scale) {
-    case PS_SCALE_VERSIONS:
-    case PS_SCALE_DELAY:
-    case PS_SCALE_NONE: break;
-    case PS_SCALE_WORKERS: return 1.0 / psd_gate_n_active(r->job->gate);
-    case PS_SCALE_STALENESS: return 1.0 / ((double)staleness_of(r) + 1.0);
-    }
-    return 1.0;
+    psd_scale_begin(r->job->scale, &u);
+    return u;
 }
 
 static ps_status apply_now(struct psd_request *r)
 {
+    struct psd_update       u = update_of(r);
     struct psd_held         held;
-    struct psd_contribution only = { .held = &held, .coefficient = scale_of(r) };
+    struct psd_contribution only = { .held = &held,
+                                     .keys = r->sparse ? r->keys : NULL,
+                                     .coefficient =
+                                         psd_scale_factor(r->job->scale, &u) };
     ps_status               st;
 
     if (r->skip || r->h.n_ranges == 0)
@@ -164,7 +165,7 @@ static ps_status apply_now(struct psd_request *r)
     st = make_held(r, &held);
     if (st)
         return st;
-    st = psd_apply(r->job, r->shard->options.backend, &only, 1, r->h.clock);
+    st = psd_apply(r->job, u.backend, &only, 1, r->h.clock, &u);
     psd_held_free(r->job, &held);
     return st;
 }
@@ -188,6 +189,7 @@ static void finish(struct psd_request *r, enum psd_verdict verdict)
     r->job->stats.staleness_sum += staleness;
     if (staleness > r->job->stats.staleness_max)
         r->job->stats.staleness_max = staleness;
+    psd_scale_end(r->job->scale, r->h.rank, seat->base);
     r->job->version++;
 }
 

@@ -455,10 +455,82 @@ START_TEST(empty_spans_are_left_alone)
         cpu->set(dtypes[i], 0, NULL, 1.0, NULL);
         cpu->add(dtypes[i], 0, NULL, 1.0, NULL);
         ck_assert(cpu->finite(dtypes[i], 0, NULL));
+        if (dtypes[i] != PS_I64) {
+            cpu->share(dtypes[i], 0, 1.0, NULL, NULL);
+            cpu->compensate(dtypes[i], 0, 1.0, NULL, NULL, NULL);
+        }
         cpu->step(PS_ADD, dtypes[i], &paper, 0, NULL, state, NULL);
     }
     for (int i = 0; i < N_RUNS; i++)
         cpu->step(runs[i].kind, runs[i].dtype, &paper, 0, NULL, state, NULL);
+}
+END_TEST
+
+static double unit_of(uint32_t dtype)
+{
+    return (dtype == PS_F32 ? FLT_EPSILON : DBL_EPSILON) / 2;
+}
+
+/* What the shares of a version's updates add up to is their mean, at any time. */
+START_TEST(shares_add_up_to_the_mean)
+{
+    enum { N = 67, UPDATES = 50 };
+    uint32_t       dtype = floats[_i];
+    struct problem p = problem_new(dtype, N);
+    struct span    mean = p.state[0];
+    double         sum[N] = { 0 }, moved[N] = { 0 };
+
+    for (uint64_t c = 1; c <= UPDATES; c++) {
+        new_gradient(&p, c);
+        for (size_t i = 0; i < N; i++)
+            sum[i] += span_get(&p.g, i);
+        cpu->share(dtype, N, (double)c, mean.data, p.g.data);
+        for (size_t i = 0; i < N; i++) {
+            moved[i] += span_get(&p.g, i);
+            /* Each update rounds a difference of at most 4, its share and the mean. */
+            ck_assert_double_eq_tol(span_get(&mean, i), sum[i] / (double)c,
+                                    (double)c * 12 * unit_of(dtype));
+            ck_assert_double_eq_tol(moved[i], sum[i] / (double)c,
+                                    (double)c * 12 * unit_of(dtype));
+        }
+    }
+    problem_free(&p);
+}
+END_TEST
+
+START_TEST(compensation_follows_the_book)
+{
+    enum { N = 67 };
+    uint32_t       dtype = floats[_i];
+    double         lambda = 0.3;
+    struct problem p = problem_new(dtype, N);
+    struct span    was = p.state[0];
+    double         expected[N], size[N];
+
+    new_gradient(&p, 1);
+    for (size_t i = 0; i < N; i++) {
+        double g = span_get(&p.g, i), w = span_get(&p.w, i), by;
+
+        span_set(&was, i, sin((double)i));
+        by = lambda * g * g * (w - span_get(&was, i));
+        expected[i] = g + by;
+        size[i] = fabs(g) + fabs(by);
+    }
+    cpu->compensate(dtype, N, lambda, p.g.data, p.w.data, was.data);
+    for (size_t i = 0; i < N; i++) /* lambda, a difference, three products, a sum */
+        ck_assert_double_eq_tol(span_get(&p.g, i), expected[i],
+                                6 * unit_of(dtype) * size[i]);
+    problem_free(&p);
+}
+END_TEST
+
+START_TEST(where_nothing_has_changed_nothing_is_compensated)
+{
+    float g[2] = { 1e30f, -3e38f }, w[2] = { 0.5f, 1 };
+
+    cpu->compensate(PS_F32, 2, 1.0, g, w, w);
+    ck_assert_float_eq(g[0], 1e30f);
+    ck_assert_float_eq(g[1], -3e38f);
 }
 END_TEST
 
@@ -474,6 +546,9 @@ static Suite *compute_suite(void)
     tcase_add_test(book, no_gradient_no_step);
     tcase_add_test(book, ftrl_keeps_weak_coordinates_at_zero);
     tcase_add_test(book, assign_and_add_take_floats_as_they_are);
+    tcase_add_loop_test(book, shares_add_up_to_the_mean, 0, 2);
+    tcase_add_loop_test(book, compensation_follows_the_book, 0, 2);
+    tcase_add_test(book, where_nothing_has_changed_nothing_is_compensated);
     suite_add_tcase(s, book);
 
     tcase_add_loop_test(bits, cutting_a_span_anywhere_changes_no_bit, 0, N_RUNS);

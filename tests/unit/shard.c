@@ -1285,6 +1285,151 @@ static void sparse_matrix(void)
     add_matrix(&m, PS_OK);
 }
 
+static void everyone_pulls(void)
+{
+    for (uint32_t r = 0; r < job.workers; r++)
+        ck_assert(pull(r, 0, value));
+    forget_answers();
+}
+
+START_TEST(scale_gives_a_version_one_unit_of_weight)
+{
+    struct ps_job_spec spec = spec_of(3, PS_ASP, PS_SGD);
+    const float        one[N] = { 1 }, three[N] = { 3 }, five[N] = { 5 };
+
+    spec.scale = PS_SCALE_VERSIONS;
+    cluster_for(2, spec);
+    dense_matrix();
+    everyone_pulls();
+    push(2, 1, five);
+    push(0, 1, one);
+    ck_assert_uint_eq(account(0).state_bytes + account(1).state_bytes, sizeof(value));
+    push(1, 1, three);
+    ck_assert(pull(1, 1, value));
+    ck_assert_float_eq_tol(value[0], start[0] - 0.5f * 3, 1e-6);
+    ck_assert_uint_eq(account(0).state_bytes, 0); /* nobody can share it any more */
+    push(1, 2, five);
+    ck_assert(pull(1, 2, value));
+    ck_assert_float_eq_tol(value[0], start[0] - 0.5f * (3 + 5), 1e-6);
+}
+END_TEST
+
+START_TEST(scale_counts_an_iteration_in_parts_once)
+{
+    struct ps_job_spec spec = spec_of(2, PS_ASP, PS_SGD);
+    struct ps_range    range = { .matrix = 1, 0, 16 };
+    const float        one[N] = { 1 }, two[N] = { 2 }, five[N] = { 5 };
+    struct ps_header   h;
+
+    spec.scale = PS_SCALE_VERSIONS;
+    cluster_for(1, spec);
+    dense_matrix();
+    everyone_pulls();
+    h = finishing_push(0, 1, ++seq[0][0], &range); /* overtakes the first part */
+    h.parts = 2;
+    hand(0, 0, &h, one, 16 * sizeof(float), NULL, 0);
+    push(1, 1, five);
+    h = finishing_push(0, 1, ++seq[0][0], &range);
+    h.flags = h.parts = 0;
+    hand(0, 0, &h, two, 16 * sizeof(float), NULL, 0);
+    ck_assert(pull(0, 1, value));
+    ck_assert_float_eq_tol(value[0], start[0] - 0.5f * (1 + 2 + 5) / 2, 1e-6);
+}
+END_TEST
+
+START_TEST(scale_forgets_what_a_leaver_had)
+{
+    static const uint32_t gone[2] = { PS_MEMBER_ACTIVE, PS_MEMBER_LEFT };
+    struct ps_job_spec    spec = spec_of(2, PS_ASP, PS_SGD);
+    const float           one[N] = { 1 };
+
+    spec.scale = _i ? PS_SCALE_VERSIONS : PS_SCALE_DELAY;
+    cluster_for(1, spec);
+    dense_matrix();
+    everyone_pulls();
+    push(0, 1, one);
+    ck_assert(pull(0, 1, value));
+    push(0, 2, one);
+    ck_assert(pull(0, 2, value));
+    ck_assert_uint_ge(account(0).state_bytes, sizeof(value));
+    send_members(2, gone);
+    push(0, 3, one);
+    ck_assert(pull(0, 3, value));
+    push(0, 4, one);
+    forget_answers();
+    ck_assert_uint_le(account(0).state_bytes, _i ? 0 : sizeof(value));
+}
+END_TEST
+
+START_TEST(scale_shares_among_rows_and_not_among_counters)
+{
+    struct ps_job_spec    spec = spec_of(2, PS_ASP, PS_SGD);
+    struct ps_matrix_spec tally = matrix_spec(1, "tally");
+    const uint64_t        keys[] = { 9, 4, 9 };
+    const float           first[] = { 1, 2, 10, 20, 2, 3 }, second[] = { 5, 9, 4, 8 };
+    const float          *got;
+    struct ps_range       range = { .matrix = 1, 0, 1 };
+    struct ps_header      h;
+    struct ps_parcel     *p = NULL;
+    int64_t               one = 1, counted;
+
+    spec.scale = PS_SCALE_VERSIONS;
+    cluster_for(1, spec);
+    tally.dtype = PS_I64;
+    tally.cols = 1;
+    tally.init = PS_INIT_ZERO;
+    tally.optimiser = PS_ADD;
+    add_matrix(&tally, PS_OK);
+    sparse_matrix();
+    pull_rows(1, 0, keys, 2);
+    push_rows(0, 1, keys, 3, first, 2); /* row 9 twice: 1 + 2, 2 + 3 */
+    push_rows(1, 1, keys, 2, second, 2);
+    got = pull_rows(1, 1, keys, 2);
+    ck_assert_float_eq_tol(got[0], -0.5f * (3 + 5) / 2, 1e-6);
+    ck_assert_float_eq_tol(got[1], -0.5f * (5 + 9) / 2, 1e-6);
+    ck_assert_float_eq_tol(got[2], -0.5f * (10 + 4) / 2, 1e-6);
+    ck_assert_float_eq_tol(got[3], -0.5f * (20 + 8) / 2, 1e-6);
+    for (uint32_t r = 0; r < 2; r++) {
+        h = finishing_push(r, 2, ++seq[r][0], &range);
+        hand(0, r, &h, &one, sizeof(one), NULL, 0);
+    }
+    h = worker_header(PS_MSG_PULL, 0, 2);
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 0, &h, NULL, 0, NULL, 0);
+    ck_assert_uint_eq(answer_to(h.request, &p).kind, PS_MSG_PULL_OK);
+    memcpy(&counted, p->frames[0]->data, sizeof(counted));
+    ck_assert_int_eq(counted, 2);
+}
+END_TEST
+
+/* Worker 0's values rode on its push; meanwhile worker 1 has moved the model. */
+START_TEST(scale_compensates_for_values_that_rode_on_a_push)
+{
+    struct ps_job_spec spec = spec_of(2, PS_ASP, PS_SGD);
+    struct ps_range    range = { .matrix = 1, 0, 16 };
+    const float        one[N] = { 1 }, two[N] = { 2 };
+    struct ps_header   h;
+
+    spec.scale = PS_SCALE_DELAY;
+    spec.lambda = 0.25;
+    cluster_for(1, spec);
+    dense_matrix();
+    h = finishing_push(0, 1, ++seq[0][0], &range);
+    h.flags |= PS_FLAG_PULL;
+    hand(0, 0, &h, one, 16 * sizeof(float), NULL, 0);
+    base[0][0] = answer_to(h.request, NULL).version;
+    ck_assert_uint_eq(base[0][0], 1);
+    push(1, 1, two); /* never pulled: as it is */
+    ck_assert(pull(1, 1, value));
+    ck_assert_float_eq_tol(value[0], start[0] - 0.5f - 1, 1e-6);
+    push(0, 2, two);
+    ck_assert(pull(1, 1, value));
+    ck_assert_float_eq_tol(value[0], start[0] - 1.5f - 0.5f * (2 + 0.25f * 4 * -1),
+                           1e-6);
+}
+END_TEST
+
 START_TEST(repeated_keys_of_a_push_are_summed_before_the_step)
 {
     const uint64_t keys[] = { 7, UINT64_MAX, 7 };
@@ -1539,6 +1684,11 @@ static Suite *shard_suite(void)
     tcase_add_test(t, ssp_waits_for_the_slowest_and_sees_its_own);
     tcase_add_test(t, scale_divides_by_workers);
     tcase_add_test(t, scale_divides_by_staleness);
+    tcase_add_test(t, scale_gives_a_version_one_unit_of_weight);
+    tcase_add_test(t, scale_counts_an_iteration_in_parts_once);
+    tcase_add_loop_test(t, scale_forgets_what_a_leaver_had, 0, 2);
+    tcase_add_test(t, scale_shares_among_rows_and_not_among_counters);
+    tcase_add_test(t, scale_compensates_for_values_that_rode_on_a_push);
     tcase_add_test(t, staleness_is_counted_from_the_values_that_were_used);
     tcase_add_test(t, iteration_in_parts_is_as_old_as_its_oldest);
     tcase_add_loop_test(t, refused_push_leaves_no_trace, 0, N_FAULTS);

@@ -170,6 +170,11 @@ static void spoil_job(int field)
         job.workers = 2;
         job.scale = PS_SCALE_VERSIONS;
         break;
+    case 38:
+        job.strategy = PS_ASP;
+        job.scale = PS_SCALE_DELAY;
+        job.average = PS_AVERAGE_MODEL;
+        break;
     }
 }
 
@@ -216,6 +221,8 @@ static const char *const job_sentences[] = {
     "job lenet: scale is staleness and the strategy bsp, expected none: only asp and "
     "ssp apply pushes one by one",
     "job lenet: scale is versions and the strategy backup, expected none",
+    "job lenet: scale is delay-compensated and average model, expected average "
+    "gradient",
 };
 
 START_TEST(a_job_out_of_range_gets_a_sentence)
