@@ -48,9 +48,14 @@ int task_join(struct task *t, uint64_t clocks_per_epoch)
     o.workers = t->workers;
     o.clocks_per_epoch = clocks_per_epoch;
     st = ps_worker_open(&t->worker, &o);
-    if (!st)
-        t->seed = ps_seed(t->worker);
-    return task_failed(t, st);
+    if (st)
+        return task_failed(t, st);
+    t->seed = ps_seed(t->worker);
+    if (!ps_is_observer(t->worker))
+        return 0;
+    fprintf(stderr, "%s: it cannot observe a job (test.every), only train\n",
+            t->program);
+    return EX_CONFIG;
 }
 
 int task_close(struct task *t, int code)

@@ -11,7 +11,7 @@ PSD_BINDIR=$top_builddir
 export PSD_BINDIR
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 29
+plan 30
 
 cat >logreg.yaml <<END
 seed: 5
@@ -103,4 +103,6 @@ refused() {
 refused "three labels" 65 '^logreg: sample 3 of the training set has the label 3' "s,/train,/three,"
 refused "one label" 65 'all have this one' "s,/train,/one,"
 refused "other labels in the test" 65 '^logreg: sample 2 of the test set has the label 2' "s,/test,/three,"
+ends "an observer" 69 'tester 0 ended with exit code 78: logreg: it cannot observe' \
+    "$psexp" run logreg.yaml -q -o observed -s test.every=1 -s train.epochs=100000
 refused "another format" 78 '^logreg: data.format: csv' "s/libsvm/csv/"
