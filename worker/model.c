@@ -1,4 +1,6 @@
-/* model.c - groups of matrices: many tensors, one message per shard. */
+/* model.c - groups of matrices: many tensors, one message per shard, or layer by layer.
+ */
+#include "worker/layers.h"
 #include "worker/worker_private.h"
 
 #include <stdlib.h>
@@ -9,6 +11,9 @@ struct ps_model {
     bool             moved; /* no more matrices may come */
     uint32_t         n, room;
     struct psw_span *spans; /* in the order in which they were added */
+
+    struct psw_layers layers;
+    bool              is_waiting; /* for a layer: what a callback must not touch */
 };
 
 ps_status ps_model_new(ps_model **out, ps_worker *worker)
@@ -33,6 +38,7 @@ void psw_models_free(ps_worker *w)
     while (w->models) {
         ps_model *next = w->models->next;
 
+        psw_layers_free(&w->models->layers);
         free(w->models->spans);
         free(w->models);
         w->models = next;
@@ -41,8 +47,43 @@ void psw_models_free(ps_worker *w)
 
 static ps_status begin(ps_model *model)
 {
-    return model ? psw_begin(model->worker)
-                 : ps_fail(PS_ERR_BAD_ARG, "model: NULL, expected one of a worker");
+    ps_status st =
+        model ? psw_begin(model->worker)
+              : ps_fail(PS_ERR_BAD_ARG, "model: NULL, expected one of a worker");
+
+    if (!st && model->is_waiting)
+        st = ps_fail(PS_ERR_BAD_ARG,
+                     "model: used by a callback while a layer of it is waited for");
+    return st;
+}
+
+static size_t span_bytes(const ps_matrix *m)
+{
+    const struct ps_matrix_spec *spec = psw_matrix_spec(m);
+
+    return ps_matrix_elements(spec) * ps_dtype_bytes(spec->dtype);
+}
+
+/* Two layers in one place: one would be read while the other is written. */
+static ps_status check_apart(const ps_model *model, const ps_matrix *m,
+                             const void *value)
+{
+    const uint32_t layer = psw_layers_of(&model->layers, model->n);
+    const uint8_t *begin = value, *end = begin + span_bytes(m);
+
+    for (uint32_t i = 0; i < model->n; i++) {
+        const struct psw_span *s = &model->spans[i];
+        const uint8_t         *other = s->value;
+
+        if (begin < other + span_bytes(s->matrix) && other < end &&
+            psw_layers_of(&model->layers, i) != layer)
+            return ps_fail(
+                PS_ERR_BAD_ARG,
+                "model: the values of matrix %s lie in those of %s, which is "
+                "of another layer",
+                ps_matrix_name(m), ps_matrix_name(s->matrix));
+    }
+    return PS_OK;
 }
 
 static ps_status check_added(const ps_model *model, const ps_matrix *m,
@@ -66,7 +107,7 @@ static ps_status check_added(const ps_model *model, const ps_matrix *m,
     for (uint32_t i = 0; i < model->n; i++)
         if (model->spans[i].matrix == m)
             return ps_fail(PS_ERR_BAD_ARG, "model: matrix %s is in it already", name);
-    return PS_OK;
+    return check_apart(model, m, value);
 }
 
 ps_status ps_model_add(ps_model *model, ps_matrix *m, void *value, const void *grad)
@@ -86,6 +127,9 @@ ps_status ps_model_add(ps_model *model, ps_matrix *m, void *value, const void *g
         model->spans = grown;
         model->room = room;
     }
+    st = psw_layers_add(&model->layers, model->n);
+    if (st)
+        return st;
     model->spans[model->n++] =
         (struct psw_span){ .matrix = m,
                            .count = ps_matrix_elements(psw_matrix_spec(m)),
@@ -94,10 +138,16 @@ ps_status ps_model_add(ps_model *model, ps_matrix *m, void *value, const void *g
     return PS_OK;
 }
 
+/* ---- the whole ------------------------------------------------------------------- */
+
 static ps_status move(ps_model *model, uint32_t moves, ps_ticket **out)
 {
     ps_status st = begin(model);
 
+    if (!st)
+        st = psw_layers_at_rest(&model->layers);
+    if (!st && moves & PSW_FINISH)
+        st = psw_models_may_finish(model->worker, model);
     if (st)
         return st;
     for (uint32_t i = 0; moves & PSW_PUSH && i < model->n; i++)
@@ -152,4 +202,96 @@ ps_status ps_model_push_async(ps_model *model, ps_ticket **out)
 ps_status ps_model_push_pull_async(ps_model *model, ps_ticket **out)
 {
     return move(model, PSW_PUSH | PSW_FINISH | PSW_PULL, out);
+}
+
+/* ---- layer by layer -------------------------------------------------------------- */
+
+ps_status psw_models_may_finish(const ps_worker *w, const ps_model *but)
+{
+    for (const ps_model *model = w->models; model; model = model->next)
+        if (model != but && psw_layers_midway(&model->layers))
+            return ps_fail(PS_ERR_BAD_ARG,
+                           "iteration %ju: layers of a model are ready and others are "
+                           "not, expected the last ps_model_ready to end it",
+                           (uintmax_t)psw_client_clock(w->client) + 1);
+    return PS_OK;
+}
+
+ps_status ps_model_layer(ps_model *model)
+{
+    ps_status st = begin(model);
+
+    if (!st && model->moved)
+        st = ps_fail(PS_ERR_BAD_ARG, "model: a layer comes after the first pull");
+    if (!st)
+        psw_layers_begin(&model->layers);
+    return st;
+}
+
+static ps_status begin_layer(ps_model *model, uint32_t layer)
+{
+    ps_status st = begin(model);
+
+    return st ? st : psw_layers_check(&model->layers, layer);
+}
+
+ps_status ps_model_ready(ps_model *model, uint32_t layer)
+{
+    ps_status  st = begin_layer(model, layer);
+    ps_worker *w;
+
+    if (st)
+        return st;
+    w = model->worker;
+    if (psw_layers_is_last(&model->layers, layer))
+        st = psw_models_may_finish(w, model);
+    if (!st)
+        st = psw_layers_ready(&model->layers, layer, w->client, model->spans,
+                              w->started_ns, &w->outbox);
+    return st ? st : psw_progress(w);
+}
+
+/* `ticket` NULL: there is nothing to wait for. */
+static ps_status await(ps_model *model, struct ps_ticket **ticket)
+{
+    ps_status st;
+
+    if (!ticket)
+        return PS_OK;
+    model->is_waiting = true;
+    st = psw_wait(model->worker, ticket);
+    model->is_waiting = false;
+    return st;
+}
+
+static ps_status ask(ps_model *model)
+{
+    ps_status  st = begin(model);
+    ps_worker *w;
+
+    if (st)
+        return st;
+    w = model->worker;
+    model->moved = true;
+    st = psw_layers_ask(&model->layers, w->client, model->spans, w->started_ns,
+                        &w->outbox);
+    return st ? st : psw_progress(w);
+}
+
+ps_status ps_model_wait(ps_model *model, uint32_t layer)
+{
+    ps_status st = begin_layer(model, layer);
+
+    if (!st)
+        st = psw_layers_may_wait(&model->layers, layer);
+    if (st || psw_layers_is_here(&model->layers, layer))
+        return st;
+    st = ask(model);
+    if (!st)
+        st = await(model, psw_layers_push(&model->layers, layer));
+    if (!st)
+        st = await(model, psw_layers_pull(&model->layers, layer));
+    if (!st)
+        psw_layers_take(&model->layers, layer);
+    return st;
 }

@@ -135,6 +135,8 @@ static ps_status move(struct training *t, uint32_t moves)
     struct ps_ticket *ticket;
     ps_status         st = psw_begin(t->worker);
 
+    if (!st && moves & PSW_FINISH)
+        st = psw_models_may_finish(t->worker, NULL);
     if (!st)
         st = psw_move(t->worker, moves, psw_local_spans(t->local), t->n_spans, &ticket);
     return st ? st : psw_wait(t->worker, &ticket);

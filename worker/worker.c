@@ -524,6 +524,8 @@ ps_status ps_finish(ps_worker *w)
     ps_status         st = psw_begin(w);
 
     if (!st)
+        st = psw_models_may_finish(w, NULL);
+    if (!st)
         st = psw_move(w, PSW_FINISH, NULL, 0, &t);
     return st ? st : psw_wait(w, &t);
 }
@@ -533,6 +535,8 @@ ps_status ps_epoch_end(ps_worker *w)
     struct ps_ticket *t;
     ps_status         st = psw_begin(w);
 
+    if (!st)
+        st = psw_models_may_finish(w, NULL);
     if (!st)
         st = psw_client_rest(w->client, w->started_ns, &w->outbox, &t);
     return st ? st : psw_wait(w, &t);

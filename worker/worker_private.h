@@ -6,7 +6,7 @@
  *     gather.c   gradients given entry by entry
  *     rows.c     listing the rows of a sparse matrix
  *     callback.c tickets that nobody waits for
- *     model.c    groups of matrices
+ *     model.c    groups of matrices, whole or layer by layer
  *     train.c    the training loop
  *     hash.c     the hash of a job's model
  */
@@ -95,6 +95,11 @@ ps_status psw_rows_next(ps_rows *rows, uint64_t *keys, void *values, uint64_t ro
 /* For the training loop: the matrices of a model with their buffers; valid until one is
  * added. */
 const struct psw_span *psw_model_spans(const ps_model *model, uint32_t *n);
+
+/* May the iteration end, for all models but one (NULL: for all)?  PS_ERR_BAD_ARG when
+ * some layers of one are ready and others are not. */
+ps_status psw_models_may_finish(const ps_worker *worker,
+                                const ps_model  *but) PS_CHECKED;
 
 void psw_models_free(ps_worker *worker);
 

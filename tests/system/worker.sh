@@ -5,7 +5,7 @@
 
 api=$top_builddir/tests/system/worker_api
 
-plan 45
+plan 48
 
 psd_start first --set shards=3
 export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=20000
@@ -27,6 +27,11 @@ ok "a child process runs no callback of its parent" "$threads" forked
 ok "threads with a worker each train together" "$threads" threads
 ok "a worker goes from thread to thread" "$threads" handed
 ok "two threads at once inside a worker are refused" "$threads" two_inside
+
+layers=$top_builddir/tests/system/worker_layers
+ok "a model moves layer by layer, and bsp's sums are right" "$layers" together
+ok "no layer is written while it is read, whoever pushes" "$layers" disturbed
+ok "layers in the wrong order are refused" "$layers" misuse
 
 # together CASE WORKERS: one process each, all of them end well.
 together() {

@@ -445,6 +445,37 @@ PS_API ps_status ps_model_push_async(ps_model *model, ps_ticket **out) PS_CHECKE
 PS_API ps_status ps_model_push_pull_async(ps_model *model, ps_ticket **out) PS_CHECKED;
 
 /*
+ * Layer by layer, so that bytes travel while the caller computes:
+ *
+ *     for (l = 0; l < n; l++)
+ *         wait(model, l), forward through layer l
+ *     for (l = n; l-- > 0;)
+ *         backward through layer l, ready(model, l)
+ *
+ * ps_model_layer begins a new layer: matrices that are added afterwards belong to it.
+ * Layers count from 0; without it the model is one.  A layer without matrices is none.
+ *
+ * ps_model_ready: the layer's gradients are complete, and its values are not read any
+ * more in this iteration.  Its gradients are on their way when the call returns; under
+ * backup, all leave with the last.  The layer that is ready last ends the iteration,
+ * and the values of all are asked for, in the order of their numbers.
+ *
+ * ps_model_wait: returns when the layer's values of this iteration are in its buffers.
+ * Only between a layer's ready and its wait are its value buffers written.  Fails, too,
+ * for the layer's push that failed.  May be called again while the layer is in use.
+ *
+ * One model at a time moves by layers; it moves as a whole when no layer is ready or on
+ * its way: so get the values that others have changed until ps_epoch_end, waiting for
+ * all layers and pulling the whole then.  Value buffers of two layers do not overlap.
+ *
+ * PS_ERR_BAD_ARG   no such layer; ready without wait, or twice; wait for a layer that
+ * is ready while others are not
+ */
+PS_API ps_status ps_model_layer(ps_model *model) PS_CHECKED;
+PS_API ps_status ps_model_ready(ps_model *model, uint32_t layer) PS_CHECKED;
+PS_API ps_status ps_model_wait(ps_model *model, uint32_t layer) PS_CHECKED;
+
+/*
  * BLAKE2b (256 bit) over all matrices of the worker's job in byte order of their names:
  * for each its name with the NUL, element type (u32), rows, cols (u64), and its
  * elements, all little-endian.  Of a sparse one, whose `rows` is 0, the rows that exist
