@@ -152,6 +152,7 @@ ps_status psw_layers_ready(struct psw_layers *ls, uint32_t l, struct psw_client 
     if (++ls->n_ready < ls->n)
         return PS_OK;
     ls->n_ready = 0;
+    ls->rounds++;
     for (l = 0; l < ls->n; l++)
         ls->layers[l].place = AWAY;
     return psw_layers_ask(ls, client, spans, now_ns, out);
@@ -183,6 +184,16 @@ ps_status psw_layers_may_wait(const struct psw_layers *ls, uint32_t l)
             "model: layer %u is waited for, but %u of %u layers are not ready "
             "yet",
             l, ls->n - ls->n_ready, ls->n);
+    return PS_OK;
+}
+
+ps_status psw_layers_may_end(const struct psw_layers *ls, uint32_t l)
+{
+    if (ls->layers[l].place == AWAY)
+        return ps_fail(
+            PS_ERR_BAD_ARG,
+            "training: the gradient function did not wait for layer %u of %u", l,
+            ls->n);
     return PS_OK;
 }
 

@@ -40,7 +40,8 @@ struct psw_layer;
 struct psw_layers {
     uint32_t          n, room;
     uint32_t          n_ready;
-    bool              fresh; /* the next matrix begins a layer */
+    uint64_t          rounds; /* iterations that ended here */
+    bool              fresh;  /* the next matrix begins a layer */
     struct psw_layer *layers;
 };
 
@@ -86,6 +87,9 @@ ps_status psw_layers_ask(struct psw_layers *ls, struct psw_client *client,
  * exist before the others are.
  */
 ps_status psw_layers_may_wait(const struct psw_layers *ls, uint32_t layer) PS_CHECKED;
+
+/* May it be made ready for the caller, if it is not: was it waited for at all? */
+ps_status psw_layers_may_end(const struct psw_layers *ls, uint32_t layer) PS_CHECKED;
 
 /* Its push, or its pull, to be waited for and dropped before it is taken; NULL when it
  * has none. */

@@ -264,7 +264,7 @@ static ps_status await(ps_model *model, struct ps_ticket **ticket)
     return st;
 }
 
-static ps_status ask(ps_model *model)
+ps_status psw_model_ask(ps_model *model)
 {
     ps_status  st = begin(model);
     ps_worker *w;
@@ -286,12 +286,50 @@ ps_status ps_model_wait(ps_model *model, uint32_t layer)
         st = psw_layers_may_wait(&model->layers, layer);
     if (st || psw_layers_is_here(&model->layers, layer))
         return st;
-    st = ask(model);
+    st = psw_model_ask(model);
     if (!st)
         st = await(model, psw_layers_push(&model->layers, layer));
     if (!st)
         st = await(model, psw_layers_pull(&model->layers, layer));
     if (!st)
         psw_layers_take(&model->layers, layer);
+    return st;
+}
+
+uint64_t psw_model_rounds(const ps_model *model)
+{
+    return model->layers.rounds;
+}
+
+/* From the last layer to the first, as a backward pass would. */
+ps_status psw_model_end_round(ps_model *model, uint64_t rounds)
+{
+    struct psw_layers *ls = &model->layers;
+    ps_status          st = PS_OK;
+
+    if (ls->rounds != rounds || ls->n == 0)
+        return PS_OK;
+    for (uint32_t l = 0; !st && l < ls->n; l++)
+        st = psw_layers_may_end(ls, l);
+    for (uint32_t l = ls->n; !st && l-- > 0;)
+        if (psw_layers_is_here(ls, l))
+            st = ps_model_ready(model, l);
+    return st;
+}
+
+ps_status psw_model_settle(ps_model *model)
+{
+    ps_status st = begin(model);
+
+    for (uint32_t l = 0; !st && l < model->layers.n; l++) {
+        struct ps_ticket **pull = psw_layers_pull(&model->layers, l);
+
+        st = await(model, psw_layers_push(&model->layers, l));
+        if (!st && pull) { /* it stays for ps_model_wait */
+            model->is_waiting = true;
+            st = psw_wait_result(model->worker, pull);
+            model->is_waiting = false;
+        }
+    }
     return st;
 }

@@ -126,7 +126,6 @@ static ps_status compute(struct training *t, const ps_batch *batch)
     t->window_samples += batch->n;
     t->window_batches++;
     ps_count_samples(t->worker, batch->n);
-    psw_local_take(t->local, t->spot.clock + 1);
     return PS_OK;
 }
 
@@ -142,10 +141,15 @@ static ps_status move(struct training *t, uint32_t moves)
     return st ? st : psw_wait(t->worker, &ticket);
 }
 
+static void sign(struct training *t, uint64_t samples, uint32_t batches)
+{
+    psw_client_weight(t->worker->client, (double)samples);
+    psw_client_batches(t->worker->client, batches);
+}
+
 static void sign_window(struct training *t)
 {
-    psw_client_weight(t->worker->client, (double)t->window_samples);
-    psw_client_batches(t->worker->client, t->window_batches);
+    sign(t, t->window_samples, t->window_batches);
     t->window_samples = 0;
     t->window_batches = 0;
 }
@@ -185,6 +189,8 @@ static ps_status iterate(struct training *t, const ps_batch *batch)
 
     if (!st)
         st = compute(t, batch);
+    if (!st)
+        psw_local_take(t->local, t->spot.clock + 1);
     if (!st && (pushes || pulls))
         st = exchange(t, pushes, pulls, &next);
     if (next)
@@ -194,6 +200,31 @@ static ps_status iterate(struct training *t, const ps_batch *batch)
     else
         psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
     return st;
+}
+
+static bool is_over(const struct training *t)
+{
+    if (t->spot.epoch != t->end_epoch)
+        return t->spot.epoch > t->end_epoch;
+    return t->spot.iteration >= t->end_iteration;
+}
+
+/* Layer by layer, the gradient function moves the model; its window is one batch, which
+ * is signed before the first layer leaves. */
+static ps_status iterate_by_layers(struct training *t, const ps_batch *batch)
+{
+    const uint64_t rounds = psw_model_rounds(t->model);
+    const bool     ends_epoch = psw_course_ends_epoch(&t->spot);
+    ps_status      st;
+
+    sign(t, batch->n, 1);
+    st = compute(t, batch);
+    if (!st)
+        st = psw_model_end_round(t->model, rounds);
+    if (st)
+        return st;
+    psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
+    return ends_epoch || is_over(t) ? psw_model_settle(t->model) : PS_OK;
 }
 
 /* ---- the run -------------------------------------------------------------------- */
@@ -226,18 +257,12 @@ static ps_status end_epoch(struct training *t, uint64_t epoch, bool *stop)
     return st;
 }
 
-static bool is_over(const struct training *t)
-{
-    if (t->spot.epoch != t->end_epoch)
-        return t->spot.epoch > t->end_epoch;
-    return t->spot.iteration >= t->end_iteration;
-}
-
 static ps_status run(struct training *t)
 {
     const uint32_t every = t->options.report_every;
     bool           stop = false;
-    ps_status      st = ps_model_pull(t->model);
+    const bool     layerwise = t->options.layerwise;
+    ps_status      st = layerwise ? psw_model_ask(t->model) : ps_model_pull(t->model);
     ps_batch       batch;
 
     psw_local_go_on(t->local, true);
@@ -246,7 +271,7 @@ static ps_status run(struct training *t)
         st = psw_course_take(&t->course, &t->spot, t->data, ps_seed(t->worker),
                              ps_rank(t->worker), &batch);
         if (!st)
-            st = iterate(t, &batch);
+            st = layerwise ? iterate_by_layers(t, &batch) : iterate(t, &batch);
         if (!st && every && t->n_loss == every)
             st = report_loss(t);
         if (!st && t->spot.epoch > batch.epoch)
@@ -295,6 +320,28 @@ static ps_status check_course(const struct training *t)
     return PS_OK;
 }
 
+static ps_status check_layerwise(const struct training *t)
+{
+    const struct ps_job_spec *job = psw_client_job(t->worker->client);
+
+    if (!t->options.layerwise)
+        return PS_OK;
+    if (job->nfetch > 1 || job->npush > 1)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "training: layer by layer with nfetch %" PRIu64
+                       " and npush %" PRIu64 ", expected 1 and 1",
+                       job->nfetch, job->npush);
+    if (job->strategy == PS_BACKUP)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "training: layer by layer under backup, whose clock may jump "
+                       "while layers are on their way; expected bsp, ssp or asp");
+    if (job->average == PS_AVERAGE_MODEL)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "training: layer by layer with average: model, expected "
+                       "gradient");
+    return PS_OK;
+}
+
 static ps_status plan(struct training *t)
 {
     const ps_train_options   *o = &t->options;
@@ -311,7 +358,7 @@ static ps_status plan(struct training *t)
     psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
     t->end_epoch = t->spot.epoch + o->epochs;
     t->end_iteration = t->spot.iteration;
-    t->ahead = o->prefetch && job->strategy == PS_ASP;
+    t->ahead = o->prefetch && !o->layerwise && job->strategy == PS_ASP;
     return check_course(t);
 }
 
@@ -320,6 +367,8 @@ static ps_status prepare(struct training *t)
     const struct psw_span *own = psw_model_spans(t->model, &t->n_spans);
     ps_status              st = psw_delay_read(&t->delay);
 
+    if (!st)
+        st = check_layerwise(t);
     if (!st)
         st = plan(t);
     if (!st)

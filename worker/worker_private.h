@@ -96,6 +96,16 @@ ps_status psw_rows_next(ps_rows *rows, uint64_t *keys, void *values, uint64_t ro
  * added. */
 const struct psw_span *psw_model_spans(const ps_model *model, uint32_t *n);
 
+/*
+ * For the training loop, layer by layer: how many iterations have ended, all values are
+ * asked for, what the caller left is made ready if no iteration ended since `rounds`,
+ * and all values have come (but each layer is to be waited for all the same).
+ */
+uint64_t  psw_model_rounds(const ps_model *model);
+ps_status psw_model_ask(ps_model *model) PS_CHECKED;
+ps_status psw_model_end_round(ps_model *model, uint64_t rounds) PS_CHECKED;
+ps_status psw_model_settle(ps_model *model) PS_CHECKED;
+
 /* May the iteration end, for all models but one (NULL: for all)?  PS_ERR_BAD_ARG when
  * some layers of one are ready and others are not. */
 ps_status psw_models_may_finish(const ps_worker *worker,

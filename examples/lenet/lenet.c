@@ -17,6 +17,7 @@ struct training {
     ps_worker         *worker;
     ps_model          *model;
     ps_status          reported; /* how the reports of the last epoch went */
+    ps_status          moved;    /* how the layers of this batch did */
 };
 
 /* Errors are said once, by main. */
@@ -47,7 +48,31 @@ static int gradient(void *ctx, const ps_step *step, double *loss)
     struct training *t = ctx;
 
     *loss = lenet_task_gradient(t->task, step->batch);
-    return 0;
+    return t->moved != PS_OK;
+}
+
+/* The first failure is said here: the net goes on to the end of its pass. */
+static void layer_moved(struct training *t, ps_status st)
+{
+    t->moved = st;
+    if (st)
+        fprintf(stderr, "lenet: %s\n", ps_why());
+}
+
+static void before_layer(void *ctx, uint32_t layer)
+{
+    struct training *t = ctx;
+
+    if (!t->moved)
+        layer_moved(t, ps_model_wait(t->model, layer));
+}
+
+static void after_layer(void *ctx, uint32_t layer)
+{
+    struct training *t = ctx;
+
+    if (!t->moved)
+        layer_moved(t, ps_model_ready(t->model, layer));
 }
 
 /* Every worker looks at its share of the test images. */
@@ -93,12 +118,18 @@ static ps_status train(struct training *t)
     o.growth = t->task->train.growth;
     o.growth_every = t->task->train.growth_every;
     o.growth_max = t->task->train.growth_max;
+    o.layerwise = t->task->layerwise;
     o.epoch = t->task->train.test_every > 0 ? say_epoch : after_epoch;
     o.ctx = t;
     if (!st)
         st = lenet_task_bind(t->task, t->worker, &t->model);
+    if (!st && o.layerwise)
+        lenet_watch(t->task->net,
+                    &(struct lenet_watcher){ before_layer, after_layer, t });
     if (!st)
         st = ps_train(t->worker, t->model, t->task->training, gradient, &o);
+    if (t->moved)
+        return t->moved;
     return st ? st : t->reported;
 }
 

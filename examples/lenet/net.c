@@ -16,10 +16,11 @@ struct lenet {
     real              *act[LENET_HIDDEN_MAX + 2];   /* [batch][width]; act[0] is what
                                                        the convolutions give, the last
                                                        one the scores */
-    real               *delta[2]; /* [batch][widest], gradients on their way down */
-    uint32_t           *label;    /* [batch] */
-    uint32_t            n_tensors;
-    struct lenet_tensor tensor[LENET_TENSORS_MAX];
+    real                *delta[2]; /* [batch][widest], gradients on their way down */
+    uint32_t            *label;    /* [batch] */
+    struct lenet_watcher watcher;
+    uint32_t             n_tensors;
+    struct lenet_tensor  tensor[LENET_TENSORS_MAX];
 };
 
 /* Weight and bias of layer l, counted from 0 through convolutions and affine layers. */
@@ -217,6 +218,23 @@ void lenet_set_label(struct lenet *net, uint32_t i, uint32_t label)
     net->label[i] = label;
 }
 
+void lenet_watch(struct lenet *net, const struct lenet_watcher *watcher)
+{
+    net->watcher = *watcher;
+}
+
+static void before(struct lenet *net, uint32_t layer, int watched)
+{
+    if (watched && net->watcher.before)
+        net->watcher.before(net->watcher.ctx, layer);
+}
+
+static void after(struct lenet *net, uint32_t layer)
+{
+    if (net->watcher.after)
+        net->watcher.after(net->watcher.ctx, layer);
+}
+
 static void convolve(struct lenet *net, uint32_t n)
 {
     struct lenet_conv *one = &net->conv[0], *two = &net->conv[1];
@@ -249,15 +267,20 @@ static void affine(struct lenet *net, uint32_t l, uint32_t n)
         }
 }
 
-static void forward(struct lenet *net, uint32_t n, const real *keep)
+static void forward(struct lenet *net, uint32_t n, const real *keep, int watched)
 {
     real *last = net->act[net->n_affine - 1];
 
+    for (uint32_t l = 0; l < N_CONV; l++)
+        before(net, l, watched);
     convolve(net, n);
-    for (uint32_t l = 0; l + 1 < net->n_affine; l++)
+    for (uint32_t l = 0; l + 1 < net->n_affine; l++) {
+        before(net, N_CONV + l, watched);
         affine(net, l, n);
+    }
     for (size_t i = 0; keep && i < (size_t)n * lenet_last_hidden(net); i++)
         last[i] *= keep[i];
+    before(net, N_CONV + net->n_affine - 1, watched);
     affine(net, net->n_affine - 1, n);
 }
 
@@ -332,13 +355,14 @@ double lenet_gradient(struct lenet *net, uint32_t n, const real *keep)
     real  *d = net->delta[0], *below = net->delta[1];
     double loss;
 
-    forward(net, n, keep);
+    forward(net, n, keep, 1);
     loss = cross_entropy(net, n);
     for (uint32_t l = net->n_affine; l-- > 0;) {
         real *was = d;
 
         /* the input of the last layer is what dropout let through: act, not more */
         affine_back(net, l, n, d, below);
+        after(net, N_CONV + l);
         if (l > 0)
             relu_back((size_t)n * net->width[l], net->act[l],
                       l + 1 == net->n_affine ? keep : NULL, below);
@@ -346,6 +370,8 @@ double lenet_gradient(struct lenet *net, uint32_t n, const real *keep)
         below = was;
     }
     convolve_back(net, n, d);
+    for (uint32_t l = N_CONV; l-- > 0;)
+        after(net, l);
     return loss;
 }
 
@@ -355,7 +381,7 @@ uint32_t lenet_correct(struct lenet *net, uint32_t n)
     const real    *score = net->act[net->n_affine];
     uint32_t       correct = 0;
 
-    forward(net, n, NULL);
+    forward(net, n, NULL, 0);
     for (uint32_t i = 0; i < n; i++, score += k) {
         uint32_t best = 0;
 

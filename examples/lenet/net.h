@@ -76,6 +76,19 @@ void lenet_set_label(struct lenet *net, uint32_t i, uint32_t label);
  */
 double lenet_gradient(struct lenet *net, uint32_t n, const real *keep);
 
+/*
+ * Who is told where lenet_gradient is: before it first reads layer l's parameters, and
+ * when it reads them no more and their gradients are complete.  Layers count from 0,
+ * convolutions before affine ones; layer l has tensors 2 l and 2 l + 1.
+ */
+struct lenet_watcher {
+    void (*before)(void *ctx, uint32_t layer);
+    void (*after)(void *ctx, uint32_t layer);
+    void *ctx;
+};
+
+void lenet_watch(struct lenet *net, const struct lenet_watcher *watcher);
+
 /* Forward only, nothing dropped: how many of images 0 .. n-1 get their own label. */
 uint32_t lenet_correct(struct lenet *net, uint32_t n);
 

@@ -29,6 +29,7 @@ static int load_settings(struct lenet_task *t, const struct lenet_options *o)
     t->largest = ps_train_batch(&t->train, t->train.epochs - 1);
     t->seed = t->train.seed;
     t->dropout = o->shape.dropout;
+    t->layerwise = o->layerwise;
     return 0;
 }
 
@@ -150,8 +151,12 @@ ps_status lenet_task_bind(const struct lenet_task *t, ps_worker *worker,
 {
     ps_status st = ps_model_new(model, worker);
 
-    for (uint32_t i = 0; !st && i < lenet_n_tensors(t->net); i++)
-        st = bind_tensor(worker, *model, lenet_tensor(t->net, i));
+    for (uint32_t i = 0; !st && i < lenet_n_tensors(t->net); i++) {
+        if (i % 2 == 0) /* weight and bias are a layer */
+            st = ps_model_layer(*model);
+        if (!st)
+            st = bind_tensor(worker, *model, lenet_tensor(t->net, i));
+    }
     return st;
 }
 

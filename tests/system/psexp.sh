@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 144
+plan 150
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -183,6 +183,16 @@ hash=$(json_value model_hash first/summary.json)
 is "the same again"               "$(hash_of again tiny)" "$hash"
 is "the same from run.yaml"       "$(hash_of yaml first/run.yaml)" "$hash"
 is "the same without prefetch"    "$(hash_of late tiny -s train.prefetch=false)" "$hash"
+is "the same layer by layer"      "$(hash_of layers tiny -s "workers.command=lenet --layerwise")" "$hash"
+is "and tested with all values"   "$(json_value test_accuracy layers/summary.json)" \
+    "$(json_value test_accuracy first/summary.json)"
+is "and so with 3 shards"         "$(hash_of layers3 tiny -s "workers.command=lenet --layerwise" -s servers.shards=3)" "$hash"
+refused "but not with windows" 69 'layer by layer with nfetch 1 and npush 2, expected 1 and 1' \
+    tiny -s "workers.command=lenet --layerwise" -s job.npush=2 --out windows
+refused "nor under backup" 69 'layer by layer under backup' \
+    tiny -s "workers.command=lenet --layerwise" -s job.strategy=backup --out spared
+refused "nor with averaged models" 69 'layer by layer with average: model' \
+    tiny -s "workers.command=lenet --layerwise" -s job.average=model --out averaged
 for shards in 1 3 4; do
     is "the same with $shards shards" "$(hash_of "s$shards" tiny -s servers.shards=$shards)" "$hash"
 done

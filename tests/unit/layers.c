@@ -478,6 +478,8 @@ START_TEST(misuse_is_named_and_changes_nothing)
     ck_assert_why("matrix m1, which was added without gradients");
     spans[0].gradient = grad[0];
     ck_assert_ok(ready(0));
+    ck_assert_status(psw_layers_may_end(&layers, 0), PS_ERR_BAD_ARG);
+    ck_assert_why("did not wait for layer 0 of 2");
 }
 END_TEST
 

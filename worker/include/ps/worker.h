@@ -650,11 +650,12 @@ typedef struct ps_train_options {
     double       growth;       /* of the batch, a factor; 0 or 1: it does not grow */
     uint32_t     growth_every; /* after so many epochs each; 0 counts as 1 */
     uint32_t     growth_max;   /* samples; 0: 1048576 */
+    int          layerwise;    /* 1: the gradient function moves the model's layers */
 } ps_train_options;
 
 #define PS_TRAIN_OPTIONS_INIT                                                          \
     {                                                                                  \
-        sizeof(ps_train_options), 1, 64, 1, 20, 0, 0, 0, 0, 0                          \
+        sizeof(ps_train_options), 1, 64, 1, 20, 0, 0, 0, 0, 0, 0                       \
     }
 #ifdef __cplusplus
 #define PS_TRAIN_OPTIONS (ps_train_options PS_TRAIN_OPTIONS_INIT)
@@ -683,6 +684,13 @@ typedef struct ps_train_options {
  * gradient is computed, so they are one batch older, except those that the epoch
  * function sees.  Under bsp the next values come of the push and the request travels
  * with it; prefetch changes nothing.
+ *
+ * With `layerwise` the values are on their way when the gradient function is called,
+ * and it calls ps_model_wait before it reads a layer and ps_model_ready when it has the
+ * layer's gradients; what it did not make ready is, when it returns.  Each batch is
+ * pushed and pulled: PS_ERR_BAD_ARG for other windows, for `average: model`, under
+ * backup, and when it did not wait for a layer.  The epoch function sees all values as
+ * ever.
  *
  * Reports `loss` (mean since the last report, every report_every batches) and after
  * each epoch `epoch_seconds` (the time of its iterations, without the epoch
