@@ -2,33 +2,18 @@
 #include "tests/sim/cluster.h"
 
 #include "common/base/random.h"
-#include "server/compute/backend.h"
-#include "server/coordinator/coordinator.h"
-#include "server/shard/shard.h"
+#include "tests/sim/network.h"
 #include "tests/sim/toy.h"
-#include "worker/client.h"
 
 #include <math.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CONTROL 99u
-#define EPOCH 7u
-#define QUIET_NS 1000000000ull /* how far time jumps when nothing is under way */
 #define STEPS_MAX 200000u
 
-/* Who a message is for. */
-enum party { COORDINATOR, SHARD, CLIENT };
-
-struct flight {
-    enum party       to;
-    uint32_t         index;
-    struct ps_parcel parcel; /* its route is the sender's address, as `to` sees it */
-};
-
 struct worker {
-    struct psw_client *client;
+    struct psw_client *client; /* the network has it, too */
     struct ps_ticket  *ticket;
     unsigned           step; /* how many operations have been started before training */
     bool               done;
@@ -38,128 +23,9 @@ struct worker {
 
 struct cluster {
     const struct cluster_options *options;
-    struct psd_coordinator       *coordinator;
-    struct psd_shard            **shards;
+    struct network                net;
     struct worker                *workers;
-    struct ps_outbox              out;
-    struct flight                *flights;
-    size_t                        n_flights, room;
-    uint64_t                      now, draws;
 };
-
-static uint64_t draw(struct cluster *c, uint64_t bound)
-{
-    return ps_random_below(c->options->seed, 1, c->draws++, bound);
-}
-
-/* ---- the network --------------------------------------------------------------- */
-
-static ps_status take_off(struct cluster *c, enum party to, uint32_t index,
-                          struct ps_parcel *p)
-{
-    if (c->n_flights == c->room) {
-        size_t         room = c->room ? 2 * c->room : 64;
-        struct flight *grown = realloc(c->flights, room * sizeof(*grown));
-
-        if (!grown)
-            return ps_fail(PS_ERR_NO_MEMORY, "cluster: no memory");
-        c->flights = grown;
-        c->room = room;
-    }
-    c->flights[c->n_flights++] =
-        (struct flight){ .to = to, .index = index, .parcel = *p };
-    p->head = NULL;
-    p->n_frames = 0;
-    return PS_OK;
-}
-
-static struct ps_route peer(uint8_t kind, uint32_t index)
-{
-    return (struct ps_route){ .kind = PS_ROUTE_PEER,
-                              .bytes = 2,
-                              .id = { kind, (uint8_t)index } };
-}
-
-/* Turns "to" into an addressee and its view of the sender. */
-static void address(enum party from, uint32_t from_index, struct flight *f)
-{
-    struct ps_route *r = &f->parcel.route;
-
-    if (r->kind == PS_ROUTE_SHARD) {
-        f->to = SHARD;
-        f->index = r->index;
-        *r = peer((uint8_t)from, from_index);
-    } else if (r->kind == PS_ROUTE_COORDINATOR) {
-        f->to = COORDINATOR;
-        f->index = 0;
-        *r = peer((uint8_t)from, from_index);
-    } else {
-        f->to = (enum party)r->id[0];
-        f->index = r->id[1];
-        *r = (struct ps_route){ .kind = from == SHARD ? PS_ROUTE_SHARD
-                                                      : PS_ROUTE_COORDINATOR,
-                                .index = (uint16_t)from_index };
-    }
-}
-
-static ps_status post(struct cluster *c, enum party from, uint32_t from_index)
-{
-    ps_status st = PS_OK;
-
-    for (size_t i = 0; !st && i < c->out.n; i++) {
-        struct flight f = { .parcel = c->out.parcels[i] };
-
-        c->out.parcels[i].head = NULL;
-        c->out.parcels[i].n_frames = 0;
-        address(from, from_index, &f);
-        if (draw(c, 100) < c->options->lose_percent) {
-            ps_parcel_drop(&f.parcel);
-            continue;
-        }
-        if (draw(c, 100) < c->options->repeat_percent) {
-            struct ps_parcel twin;
-
-            ps_parcel_share(&twin, &f.parcel);
-            st = take_off(c, f.to, f.index, &twin);
-        }
-        if (!st)
-            st = take_off(c, f.to, f.index, &f.parcel);
-    }
-    ps_outbox_clear(&c->out);
-    return st;
-}
-
-static ps_status deliver_one(struct cluster *c)
-{
-    size_t        i = draw(c, c->n_flights);
-    struct flight f = c->flights[i];
-
-    c->flights[i] = c->flights[--c->n_flights];
-    switch (f.to) {
-    case COORDINATOR:
-        psd_coordinator_handle(c->coordinator, c->now, &f.parcel, &c->out);
-        break;
-    case SHARD: psd_shard_handle(c->shards[f.index], c->now, &f.parcel, &c->out); break;
-    case CLIENT:
-        psw_client_handle(c->workers[f.index].client, c->now, &f.parcel, &c->out);
-        break;
-    }
-    return post(c, f.to, f.index);
-}
-
-static ps_status pass_time(struct cluster *c)
-{
-    ps_status st;
-
-    c->now += QUIET_NS;
-    psd_coordinator_tick(c->coordinator, c->now, &c->out);
-    st = post(c, COORDINATOR, 0);
-    for (uint32_t w = 0; !st && w < c->options->workers; w++) {
-        psw_client_tick(c->workers[w].client, c->now, &c->out);
-        st = post(c, CLIENT, w);
-    }
-    return st;
-}
 
 /* ---- a worker's programme ------------------------------------------------------ */
 
@@ -185,8 +51,8 @@ static ps_status move(struct cluster *c, struct worker *w, uint32_t moves)
                                       .count = toy_elements(m),
                                       .value = w->value[m],
                                       .gradient = w->grad[m] };
-    return psw_client_move(w->client, c->now, moves, spans, TOY_MATRICES, &c->out,
-                           &w->ticket);
+    return psw_client_move(w->client, c->net.now, moves, spans, TOY_MATRICES,
+                           &c->net.out, &w->ticket);
 }
 
 static ps_status train_step(struct cluster *c, struct worker *w, uint32_t rank,
@@ -210,16 +76,17 @@ static ps_status start_next(struct cluster *c, struct worker *w, uint32_t rank)
         return train_step(c, w, rank, clock + 1);
     w->step++;
     if (step == 0)
-        return psw_client_hello(w->client, c->now, &c->out, &w->ticket);
+        return psw_client_hello(w->client, c->net.now, &c->net.out, &w->ticket);
     if (step <= TOY_MATRICES) {
         spec = matrix_spec(step - 1);
-        return psw_client_matrix(w->client, c->now, &spec, true, &c->out, &w->ticket);
+        return psw_client_matrix(w->client, c->net.now, &spec, true, &c->net.out,
+                                 &w->ticket);
     }
     step -= TOY_MATRICES + 1;
     if (step == 0)
         return move(c, w, PSW_PULL);
     if (step == 1)
-        return psw_client_bye(w->client, c->now, "", &c->out, &w->ticket);
+        return psw_client_bye(w->client, c->net.now, "", &c->net.out, &w->ticket);
     w->done = true;
     return PS_OK;
 }
@@ -240,40 +107,10 @@ static ps_status advance(struct cluster *c, uint32_t rank)
             return st;
     }
     st = start_next(c, w, rank);
-    return st ? st : post(c, CLIENT, rank);
+    return st ? st : network_post(&c->net, CLIENT, rank);
 }
 
 /* ---- life ---------------------------------------------------------------------- */
-
-static ps_status make_servers(struct cluster *c)
-{
-    struct psd_coordinator_options o = {
-        .server_epoch = EPOCH,
-        .random_seed = 1,
-        .worker_silence_ns = UINT64_MAX / 2, /* clients here send no heartbeat */
-        .shard_timeout_ns = 3600 * 1000000000ull,
-        .keep_finished = 4,
-        .max_jobs = 4,
-        .token = "",
-        .endpoint = "nowhere",
-    };
-    struct psd_shard_options so = { .control = CONTROL, .backend = &psd_backend_cpu };
-    const char              *endpoints[PS_SHARDS_MAX];
-    uint32_t                 first;
-    ps_status                st = psd_coordinator_new(&c->coordinator, &o);
-
-    c->shards = calloc(c->options->shards, sizeof(struct psd_shard *));
-    if (!c->shards)
-        return ps_fail(PS_ERR_NO_MEMORY, "cluster: no memory");
-    for (uint32_t s = 0; !st && s < c->options->shards; s++) {
-        endpoints[s] = "ipc://nowhere";
-        st = psd_shard_new(&c->shards[s], &so);
-    }
-    return st ? st
-              : psd_coordinator_add_shards(c->coordinator, c->now, endpoints,
-                                           c->options->shards, CONTROL, "here", 1,
-                                           &first);
-}
 
 static ps_status make_workers(struct cluster *c)
 {
@@ -299,6 +136,7 @@ static ps_status make_workers(struct cluster *c)
                 return ps_fail(PS_ERR_NO_MEMORY, "cluster: no memory");
         }
         st = psw_client_new(&c->workers[w].client, &o);
+        c->net.clients[w] = c->workers[w].client;
     }
     return st;
 }
@@ -312,15 +150,8 @@ static void free_cluster(struct cluster *c)
             free(c->workers[w].grad[m]);
         }
     }
-    for (uint32_t s = 0; c->shards && s < c->options->shards; s++)
-        psd_shard_free(&c->shards[s]);
-    for (size_t i = 0; i < c->n_flights; i++)
-        ps_parcel_drop(&c->flights[i].parcel);
-    psd_coordinator_free(&c->coordinator);
-    ps_outbox_free(&c->out);
-    free(c->flights);
+    network_close(&c->net);
     free(c->workers);
-    free(c->shards);
 }
 
 static bool all_done(const struct cluster *c)
@@ -342,7 +173,7 @@ static ps_status run(struct cluster *c)
         for (uint32_t w = 0; !st && w < c->options->workers; w++)
             st = advance(c, w);
         if (!st)
-            st = c->n_flights ? deliver_one(c) : pass_time(c);
+            st = network_step(&c->net);
     }
     return st;
 }
@@ -381,8 +212,12 @@ static void hash_values(const struct cluster *c, char hash[65])
 
 ps_status cluster_train(const struct cluster_options *options, char hash[65])
 {
-    struct cluster c = { .options = options, .now = 1 };
-    ps_status      st = make_servers(&c);
+    struct cluster         c = { .options = options };
+    struct network_options o = { .shards = options->shards,
+                                 .seed = options->seed,
+                                 .repeat_percent = options->repeat_percent,
+                                 .lose_percent = options->lose_percent };
+    ps_status              st = network_open(&c.net, &o);
 
     if (!st)
         st = make_workers(&c);
