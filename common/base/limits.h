@@ -16,6 +16,7 @@
 
 #define PS_LIST_MAX 32u        /* matrices of a message */
 #define PS_STATS_MAX 256u      /* job accounts of a message */
+#define PS_SETS_MAX 256u       /* parts of snapshots of a message */
 #define PS_SLOT_RUNS_MAX 4096u /* of a map */
 
 #define PS_NAME_BYTES 128u     /* job, matrix and metric names, with the NUL */

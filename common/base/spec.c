@@ -35,6 +35,9 @@ static const char *const losses[] = {
 static const char *const nonfinites[] = {
     [PS_NONFINITE_REFUSE] = "refuse", [PS_NONFINITE_SKIP] = "skip"
 };
+static const char *const acks[] = {
+    [PS_ACK_APPLIED] = "applied", [PS_ACK_DURABLE] = "durable"
+};
 static const char *const schedules[] = { [PS_LR_CONSTANT] = "constant",
                                          [PS_LR_STEP] = "step",
                                          [PS_LR_EXPONENTIAL] = "exponential",
@@ -67,6 +70,7 @@ static const struct choice choices[] = {
     CHOICE("aggregate", aggregate, aggregates),
     CHOICE("on_loss", on_loss, losses),
     CHOICE("nonfinite", nonfinite, nonfinites),
+    CHOICE("ack", ack, acks),
     CHOICE("optimiser.name", optimiser.kind, optimisers),
     CHOICE("optimiser.schedule.type", optimiser.schedule.kind, schedules),
 };
@@ -162,6 +166,7 @@ struct ps_job_spec ps_job_spec_default(void)
         .aggregate = PS_MEAN,
         .on_loss = PS_LOSS_SHRINK,
         .nonfinite = PS_NONFINITE_REFUSE,
+        .ack = PS_ACK_APPLIED,
         .optimiser = ps_optimiser_spec_default(PS_SGD),
     };
 }
@@ -330,6 +335,21 @@ static ps_status strategy_check(const struct ps_job_spec *spec)
     return PS_OK;
 }
 
+static ps_status snapshots_check(const struct ps_job_spec *spec)
+{
+    bool one_by_one = spec->strategy == PS_ASP || spec->strategy == PS_SSP;
+
+    if (spec->snapshot_ms > PS_SNAPSHOT_MS_MAX)
+        return ps_fail(PS_ERR_CONFIG, "job %s: snapshot_ms is %u, expected 0 to %u",
+                       spec->name, spec->snapshot_ms, PS_SNAPSHOT_MS_MAX);
+    if (spec->snapshot_ms > 0 && !one_by_one)
+        return ps_fail(PS_ERR_CONFIG,
+                       "job %s: snapshot_ms is %u and the strategy %s, expected 0: all "
+                       "shards of it save the same clocks, see snapshot_every",
+                       spec->name, spec->snapshot_ms, strategies[spec->strategy]);
+    return PS_OK;
+}
+
 ps_status ps_job_spec_check(const struct ps_job_spec *spec)
 {
     const struct ps_schedule_spec *schedule = &spec->optimiser.schedule;
@@ -342,7 +362,8 @@ ps_status ps_job_spec_check(const struct ps_job_spec *spec)
                        spec->name, spec->workers, PS_WORKERS_MAX);
     if ((st = choices_check(spec)) || (st = reals_check(spec)))
         return st;
-    if ((st = strategy_check(spec)) || (st = windows_check(spec)))
+    if ((st = strategy_check(spec)) || (st = windows_check(spec)) ||
+        (st = snapshots_check(spec)))
         return st;
     if (schedule->every < 1)
         return ps_fail(PS_ERR_CONFIG,
@@ -433,6 +454,9 @@ ps_status ps_job_spec_same(const struct ps_job_spec *mine,
         (st = words_same(mine, jobs)) ||
         (st = count_same(job, "spares", mine->spares, jobs->spares)) ||
         (st = count_same(job, "slack", mine->slack, jobs->slack)) ||
+        (st = count_same(job, "snapshot_every", mine->snapshot_every,
+                         jobs->snapshot_every)) ||
+        (st = count_same(job, "snapshot_ms", mine->snapshot_ms, jobs->snapshot_ms)) ||
         (st = count_same(job, "nfetch", mine->nfetch, jobs->nfetch)) ||
         (st = count_same(job, "npush", mine->npush, jobs->npush)) ||
         (st = count_same(job, "seed", mine->seed, jobs->seed)) ||

@@ -62,6 +62,14 @@ enum ps_nonfinite {
     PS_NONFINITE_SKIP = 2,   /* acknowledged, counted, contributes nothing */
 };
 
+/* When a push is acknowledged. */
+enum ps_ack {
+    PS_ACK_APPLIED = 1, /* in memory: a crash may take back what no snapshot holds */
+    PS_ACK_DURABLE = 2, /* on disk, in a snapshot */
+};
+
+#define PS_SNAPSHOT_MS_MAX 86400000u
+
 enum ps_schedule {
     PS_LR_CONSTANT = 1,
     PS_LR_STEP = 2,        /* lr * factor ^ floor(t / every) */
@@ -109,6 +117,13 @@ struct ps_job_spec {
     uint32_t nonfinite;        /* enum ps_nonfinite */
     uint64_t seed;             /* of initialisers, sample order, random streams */
     uint64_t clocks_per_epoch; /* 0: unknown, schedules in epochs are refused */
+    uint32_t ack;              /* enum ps_ack */
+
+    /* A snapshot after so many clocks (bsp, backup) or updates of a shard (asp, ssp),
+     * 0: none for that reason; asp, ssp: and after so many milliseconds, 0: the same.
+     */
+    uint64_t snapshot_every;
+    uint32_t snapshot_ms;
 
     struct ps_optimiser_spec optimiser;
 };
@@ -128,7 +143,8 @@ struct ps_matrix_spec {
 };
 
 /* bsp, mean, shrink, refuse, sgd with lr 0.01, one worker, 1 spare, slack 3, no scale,
- * lambda 0.04, windows of 1 batch, local sgd, gradients; the name is empty. */
+ * lambda 0.04, windows of 1 batch, local sgd, gradients, applied, no snapshots; the
+ * name is empty. */
 struct ps_job_spec ps_job_spec_default(void);
 
 /*
@@ -170,6 +186,13 @@ ps_status ps_matrix_spec_same(const struct ps_matrix_spec *mine,
 const char *ps_optimiser_name(uint32_t kind);
 const char *ps_strategy_name(uint32_t kind);
 const char *ps_dtype_name(uint32_t dtype);
+
+/* Does the job save itself, so that it survives the end of a psd? */
+static inline bool ps_job_is_saved(const struct ps_job_spec *job)
+{
+    return job->snapshot_every > 0 || job->snapshot_ms > 0 ||
+           job->ack == PS_ACK_DURABLE;
+}
 
 /* Bytes of one element; 0 for an unknown type. */
 size_t ps_dtype_bytes(uint32_t dtype);

@@ -28,6 +28,7 @@ const char *ps_status_text(ps_status status)
     case PS_ERR_LIMIT: return "limit reached";
     case PS_ERR_PROTOCOL: return "other protocol version";
     case PS_ERR_ABORTED: return "aborted";
+    case PS_ERR_ROLLBACK: return "rolled back";
     }
     return "unknown status"; /* a number from a newer peer */
 }
@@ -51,7 +52,8 @@ int ps_status_exit_code(ps_status status)
     case PS_ERR_SYSTEM: return EX_OSERR;
     case PS_ERR_STALE:
     case PS_ERR_LIMIT:
-    case PS_ERR_ABORTED: return EX_TEMPFAIL;
+    case PS_ERR_ABORTED:
+    case PS_ERR_ROLLBACK: return EX_TEMPFAIL;
     case PS_ERR_PROTOCOL: return EX_PROTOCOL;
     case PS_ERR_DENIED: return EX_NOPERM;
     case PS_ERR_RANK:

@@ -38,6 +38,10 @@ static const cyaml_strval_t nonfinites[] = {
     { "refuse", PS_NONFINITE_REFUSE },
     { "skip", PS_NONFINITE_SKIP },
 };
+static const cyaml_strval_t acks[] = {
+    { "applied", PS_ACK_APPLIED },
+    { "durable", PS_ACK_DURABLE },
+};
 static const cyaml_strval_t optimisers[] = {
     { "sgd", PS_SGD },         { "momentum", PS_MOMENTUM }, { "nesterov", PS_NESTEROV },
     { "adagrad", PS_ADAGRAD }, { "rmsprop", PS_RMSPROP },   { "adam", PS_ADAM },
@@ -113,6 +117,9 @@ static const cyaml_schema_field_t job_fields[] = {
     WORD("aggregate", job.aggregate, aggregates),
     WORD("on_loss", job.on_loss, losses),
     WORD("nonfinite", job.nonfinite, nonfinites),
+    WORD("ack", job.ack, acks),
+    WHOLE("snapshot_every", job.snapshot_every),
+    WHOLE("snapshot_ms", job.snapshot_ms),
     CYAML_FIELD_END,
 };
 
@@ -209,6 +216,8 @@ static const struct ps_range ranges[] = {
     { .path = "job.nfetch", .min = 1, .max = PS_WINDOW_MAX },
     { .path = "job.npush", .min = 1, .max = PS_WINDOW_MAX },
     { .path = "job.spares", .max = PS_WORKERS_MAX - 1 },
+    { .path = "job.snapshot_every", .max = INFINITY },
+    { .path = "job.snapshot_ms", .max = PS_SNAPSHOT_MS_MAX },
     { .path = "workers.pace", .max = 60 },
     { .path = "workers.slow.rank", .max = PS_WORKERS_MAX - 1 },
     { .path = "workers.slow.factor", .min = 1, .max = 1000 },

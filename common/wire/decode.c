@@ -149,6 +149,7 @@ static void take_plain(const Psd__Wire__Header *m, struct ps_header *h)
     h->index = m->index;
     h->n_shards = m->n_shards;
     h->pid = m->pid;
+    h->run = m->run;
 }
 
 static ps_status check_plain(const struct ps_header *h, const struct ps_kind_rule *rule)

@@ -55,6 +55,9 @@ static ps_status take_job_spec(struct ps_arena *a, const Psd__Wire__Header *mess
         .npush = m->npush,
         .local = m->local,
         .average = m->average,
+        .ack = m->ack,
+        .snapshot_every = m->snapshot_every,
+        .snapshot_ms = m->snapshot_ms,
         .aggregate = m->aggregate,
         .on_loss = m->on_loss,
         .nonfinite = m->nonfinite,
@@ -292,10 +295,39 @@ static ps_status take_job_stats(struct ps_arena *a, const Psd__Wire__Header *m,
                                           .waiting = one->waiting,
                                           .batches = one->batches,
                                           .evicted = one->evicted,
-                                          .allocated_bytes = one->allocated_bytes };
+                                          .allocated_bytes = one->allocated_bytes,
+                                          .saved = one->saved,
+                                          .save_failures = one->save_failures };
     }
     h->n_job_stats = (uint32_t)n;
     h->job_stats = stats;
+    return PS_OK;
+}
+
+static ps_status take_sets(struct ps_arena *a, const Psd__Wire__Header *m,
+                           struct ps_header *h)
+{
+    struct ps_part *sets;
+    size_t          n = m->n_sets;
+    ps_status       st;
+
+    if (n == 0)
+        return PS_OK;
+    if ((st = ps_decode_count(h, "sets", n, PS_SETS_MAX)) ||
+        (st = ps_decode_array(a, h, n, sizeof(*sets), &sets)))
+        return st;
+    for (size_t i = 0; i < n; i++) {
+        const Psd__Wire__Part *one = m->sets[i];
+
+        if (one->index >= one->n_shards || one->n_shards > PS_SHARDS_MAX)
+            return ps_bad(h, "part %u of %u of a snapshot, expected at most %u parts",
+                          one->index, one->n_shards, PS_SHARDS_MAX);
+        sets[i] = (struct ps_part){ .index = one->index,
+                                    .n_shards = one->n_shards,
+                                    .set = one->set };
+    }
+    h->n_sets = (uint32_t)n;
+    h->sets = sets;
     return PS_OK;
 }
 
@@ -304,8 +336,8 @@ ps_status ps_decode_lists(struct ps_arena *a, const Psd__Wire__Header *m,
 {
     static ps_status (*const steps[])(struct ps_arena *, const Psd__Wire__Header *,
                                       struct ps_header *) = {
-        take_job_spec,  take_matrices, take_slot_runs, take_members,
-        take_endpoints, take_reports,  take_traffic,   take_job_stats,
+        take_job_spec, take_matrices, take_slot_runs, take_members, take_endpoints,
+        take_reports,  take_traffic,  take_job_stats, take_sets,
     };
     ps_status st = PS_OK;
 

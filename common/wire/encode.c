@@ -61,6 +61,7 @@ static void put_plain(const struct ps_header *h, Psd__Wire__Header *m)
     m->index = h->index;
     m->n_shards = h->n_shards;
     m->pid = h->pid;
+    m->run = h->run;
     m->name = bytes_of(h->name);
     m->token = bytes_of(h->token);
 }
@@ -174,6 +175,9 @@ static ps_status put_job_spec(struct ps_arena *a, const struct ps_header *h,
     m->npush = spec->npush;
     m->local = spec->local;
     m->average = spec->average;
+    m->ack = spec->ack;
+    m->snapshot_every = spec->snapshot_every;
+    m->snapshot_ms = spec->snapshot_ms;
     m->aggregate = spec->aggregate;
     m->on_loss = spec->on_loss;
     m->nonfinite = spec->nonfinite;
@@ -349,6 +353,26 @@ static ps_status put_job_stats(struct ps_arena *a, const struct ps_header *h,
         m->batches = stats->batches;
         m->evicted = stats->evicted;
         m->allocated_bytes = stats->allocated_bytes;
+        m->saved = stats->saved;
+        m->save_failures = stats->save_failures;
+    }
+    return PS_OK;
+}
+
+static ps_status put_sets(struct ps_arena *a, const struct ps_header *h,
+                          Psd__Wire__Header *message)
+{
+    Psd__Wire__Part *items;
+
+    if (!GET_LIST(a, h->n_sets, items, message->sets))
+        return no_memory(h);
+    message->n_sets = h->n_sets;
+    for (uint32_t i = 0; i < h->n_sets; i++) {
+        message->sets[i] = &items[i];
+        psd__wire__part__init(&items[i]);
+        items[i].index = h->sets[i].index;
+        items[i].n_shards = h->sets[i].n_shards;
+        items[i].set = h->sets[i].set;
     }
     return PS_OK;
 }
@@ -368,6 +392,7 @@ static ps_status check_counts(const struct ps_header *h)
         { "endpoints", h->n_endpoints, PS_SHARDS_MAX },
         { "reports", h->n_reports, PS_REPORTS_MAX },
         { "job_stats", h->n_job_stats, PS_STATS_MAX },
+        { "sets", h->n_sets, PS_SETS_MAX },
     };
 
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
@@ -383,8 +408,9 @@ static ps_status put_all(struct ps_arena *a, const struct ps_header *h,
 {
     static ps_status (*const steps[])(struct ps_arena *, const struct ps_header *,
                                       Psd__Wire__Header *) = {
-        put_text,    put_ranges,    put_job_spec, put_matrices, put_slot_runs,
-        put_members, put_endpoints, put_reports,  put_traffic,  put_job_stats,
+        put_text,      put_ranges,    put_job_spec,  put_matrices,
+        put_slot_runs, put_members,   put_endpoints, put_reports,
+        put_traffic,   put_job_stats, put_sets,
     };
     ps_status st = check_counts(h);
 

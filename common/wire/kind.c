@@ -18,6 +18,7 @@ static const struct ps_kind_rule rules[] = {
     [PS_MSG_STATUS_OK] = { "status_ok", 0, 0 },
     [PS_MSG_WATCH] = { "watch", 0, PS_NEED_NAME },
     [PS_MSG_WATCH_OK] = { "watch_ok", 0, 0 },
+    [PS_MSG_CHECKPOINT] = { "checkpoint", 0, PS_NEED_NAME },
     [PS_MSG_JOIN] = { "join", 0, PS_NEED_ENDPOINTS },
     [PS_MSG_JOIN_OK] = { "join_ok", 0, 0 },
     [PS_MSG_PART] = { "part", 0, 0 },
@@ -27,6 +28,10 @@ static const struct ps_kind_rule rules[] = {
     [PS_MSG_MEMBERS] = { "members", 0, 0 },
     [PS_MSG_STATS] = { "stats", 0, 0 },
     [PS_MSG_STATS_OK] = { "stats_ok", 0, 0 },
+    [PS_MSG_SETS] = { "sets", 0, PS_NEED_NAME },
+    [PS_MSG_SETS_OK] = { "sets_ok", 0, 0 },
+    [PS_MSG_LOAD] = { "load", 0, 0 },
+    [PS_MSG_SNAPSHOT] = { "snapshot", 0, 0 },
     [PS_MSG_PUSH] = { "push", PS_FLAG_FINISH | PS_FLAG_PULL | PS_FLAG_REST,
                       PS_NEED_SEQ },
     [PS_MSG_PUSH_OK] = { "push_ok", 0, 0 },
@@ -34,6 +39,8 @@ static const struct ps_kind_rule rules[] = {
     [PS_MSG_PULL_OK] = { "pull_ok", 0, 0 },
     [PS_MSG_ROWS] = { "rows", 0, 0 },
     [PS_MSG_ROWS_OK] = { "rows_ok", 0, 0 },
+    [PS_MSG_RESUME] = { "resume", 0, 0 },
+    [PS_MSG_RESUME_OK] = { "resume_ok", 0, 0 },
 };
 
 const struct ps_kind_rule *ps_kind_rule(uint32_t kind)

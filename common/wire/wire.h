@@ -37,6 +37,7 @@ enum ps_kind {
     PS_MSG_STATUS_OK = 20,
     PS_MSG_WATCH = 21, /* a job's reports after number `after` */
     PS_MSG_WATCH_OK = 22,
+    PS_MSG_CHECKPOINT = 23, /* of a job, now -> OK with the clock of it */
 
     /* a joining psd -> coordinator */
     PS_MSG_JOIN = 30,
@@ -50,6 +51,10 @@ enum ps_kind {
     PS_MSG_MEMBERS = 43,
     PS_MSG_STATS = 44, /* -> STATS_OK */
     PS_MSG_STATS_OK = 45,
+    PS_MSG_SETS = 46, /* which snapshots of a run can you read? -> SETS_OK */
+    PS_MSG_SETS_OK = 47,
+    PS_MSG_LOAD = 48,     /* read them into the matrices */
+    PS_MSG_SNAPSHOT = 49, /* make one when the job has come to `clock` */
 
     /* worker -> shard, the data path */
     PS_MSG_PUSH = 50,
@@ -58,6 +63,8 @@ enum ps_kind {
     PS_MSG_PULL_OK = 53, /* also the answer to a push with PS_FLAG_PULL */
     PS_MSG_ROWS = 54,    /* rows of a sparse matrix that exist, from `after` on */
     PS_MSG_ROWS_OK = 55, /* frames: keys, values; `after` for the next, 0: the end */
+    PS_MSG_RESUME = 56,  /* after a rollback: where am I? -> RESUME_OK */
+    PS_MSG_RESUME_OK = 57,
 };
 
 enum ps_flags {
@@ -93,6 +100,16 @@ struct ps_member {
     uint64_t session; /* what its messages to shards must carry */
     uint64_t
         clock; /* ACTIVE: it has finished so many iterations, or never pushes them */
+};
+
+/*
+ * Part `index` of a snapshot of a job that had n_shards shards.  Under bsp and backup
+ * `set` is the clock, the same in all parts of a snapshot; under asp and ssp, where
+ * each shard saves for itself, it counts the snapshots of that shard.
+ */
+struct ps_part {
+    uint32_t index, n_shards;
+    uint64_t set;
 };
 
 /* One line of the run record: what a worker reported, and when. */
@@ -131,6 +148,8 @@ struct ps_job_stats {
     uint64_t batches;                      /* behind the finished pushes */
     uint64_t evicted;                      /* rows of sparse matrices */
     uint64_t allocated_bytes;              /* for all of it, with what is kept beside */
+    uint64_t saved;                        /* set of the newest snapshot on disk */
+    uint64_t save_failures;
 };
 
 /*
@@ -148,6 +167,7 @@ struct ps_header {
     uint32_t rank;
     uint32_t incarnation;
     uint64_t server_epoch, membership_epoch, map_epoch;
+    uint64_t run; /* JOB, SETS: random number of this run of the job */
 
     uint64_t seq;   /* of a push, per worker and shard, from 1; pull: of the last one */
     uint64_t clock; /* push: the iteration it belongs to; pull, rest: iterations done */
@@ -192,6 +212,9 @@ struct ps_header {
 
     uint32_t                   n_job_stats;
     const struct ps_job_stats *job_stats;
+
+    uint32_t              n_sets; /* SETS_OK, LOAD */
+    const struct ps_part *sets;
 };
 
 struct ps_decoder;

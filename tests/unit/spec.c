@@ -175,6 +175,12 @@ static void spoil_job(int field)
         job.scale = PS_SCALE_DELAY;
         job.average = PS_AVERAGE_MODEL;
         break;
+    case 39: job.ack = 3; break;
+    case 40: job.snapshot_ms = 1000; break;
+    case 41:
+        job.strategy = PS_SSP;
+        job.snapshot_ms = 86400001;
+        break;
     }
 }
 
@@ -223,6 +229,9 @@ static const char *const job_sentences[] = {
     "job lenet: scale is versions and the strategy backup, expected none",
     "job lenet: scale is delay-compensated and average model, expected average "
     "gradient",
+    "job lenet: ack is number 3, expected one of applied, durable",
+    "job lenet: snapshot_ms is 1000 and the strategy bsp, expected 0",
+    "job lenet: snapshot_ms is 86400001, expected 0 to 86400000",
 };
 
 START_TEST(a_job_out_of_range_gets_a_sentence)

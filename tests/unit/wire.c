@@ -53,9 +53,10 @@ static struct ps_report_record records[2] = { { 1, 2, 3, 4, "train/loss", -0.0 }
                                               { UINT64_MAX, UINT64_MAX, UINT64_MAX,
                                                 UINT32_MAX, "a", 0x1p-1074 } };
 static struct ps_traffic       traffic = { 1, 2, 3, 4, 5, 6, 7, UINT64_MAX };
-static struct ps_job_stats stats[2] = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
-                                          15, 16, 17, 18 },
-                                        { .job = UINT32_MAX } };
+static struct ps_job_stats     stats[2] = { { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                              11, 12, 13, 14, 15, 16, 17, 18, 19, 20 },
+                                            { .job = UINT32_MAX } };
+static struct ps_part          sets[2] = { { 0, 1, 0 }, { 255, 256, UINT64_MAX } };
 
 static void some_specs(void)
 {
@@ -69,6 +70,10 @@ static void some_specs(void)
     job.local = PS_LOCAL_SAME;
     job.average = PS_AVERAGE_MODEL;
     job.lambda = 0.1;
+    job.strategy = PS_ASP;
+    job.ack = PS_ACK_DURABLE;
+    job.snapshot_every = 50;
+    job.snapshot_ms = 2000;
     job.optimiser = ps_optimiser_spec_default(PS_ADAMW);
     job.optimiser.lr = 0.1;
     job.optimiser.momentum = -0.0;
@@ -124,6 +129,7 @@ static struct ps_header full(uint32_t kind)
         .index = 255,
         .n_shards = 256,
         .pid = 4711,
+        .run = UINT64_MAX - 7,
         .text = "matrix fc1: push of 12 elements, expected 10 \xe2\x80\x94 so",
         .name = "lenet",
         .token = "pass word",
@@ -143,6 +149,8 @@ static struct ps_header full(uint32_t kind)
         .traffic = &traffic,
         .n_job_stats = COUNT(stats),
         .job_stats = stats,
+        .n_sets = COUNT(sets),
+        .sets = sets,
     };
 }
 
@@ -195,6 +203,9 @@ static void assert_same_job(const struct ps_job_spec *a, const struct ps_job_spe
     ck_assert_uint_eq(a->local, b->local);
     ck_assert_uint_eq(a->average, b->average);
     ck_assert_bits(a->lambda, b->lambda);
+    ck_assert_uint_eq(a->ack, b->ack);
+    ck_assert_uint_eq(a->snapshot_every, b->snapshot_every);
+    ck_assert_uint_eq(a->snapshot_ms, b->snapshot_ms);
     ck_assert_uint_eq(a->aggregate, b->aggregate);
     ck_assert_uint_eq(a->on_loss, b->on_loss);
     ck_assert_uint_eq(a->nonfinite, b->nonfinite);
@@ -254,6 +265,7 @@ static void assert_same_plain(const struct ps_header *a, const struct ps_header 
     ck_assert_uint_eq(a->index, b->index);
     ck_assert_uint_eq(a->n_shards, b->n_shards);
     ck_assert_uint_eq(a->pid, b->pid);
+    ck_assert_uint_eq(a->run, b->run);
 }
 
 static const char *or_empty(const char *text)
@@ -301,6 +313,12 @@ static void assert_same_accounts(const struct ps_header *a, const struct ps_head
     ck_assert(!a->traffic == !b->traffic);
     if (a->traffic)
         ck_assert_mem_eq(a->traffic, b->traffic, sizeof(*a->traffic));
+    ck_assert_uint_eq(a->n_sets, b->n_sets);
+    for (uint32_t i = 0; i < a->n_sets; i++) {
+        ck_assert_uint_eq(a->sets[i].index, b->sets[i].index);
+        ck_assert_uint_eq(a->sets[i].n_shards, b->sets[i].n_shards);
+        ck_assert_uint_eq(a->sets[i].set, b->sets[i].set);
+    }
     ck_assert_uint_eq(a->n_job_stats, b->n_job_stats);
     for (uint32_t i = 0; i < a->n_job_stats; i++) {
         ck_assert_uint_eq(a->job_stats[i].job, b->job_stats[i].job);

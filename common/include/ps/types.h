@@ -45,6 +45,7 @@ typedef enum ps_status {
     PS_ERR_LIMIT = -19,      /* a configured limit would be exceeded */
     PS_ERR_PROTOCOL = -20,   /* the peer speaks another protocol version */
     PS_ERR_ABORTED = -21,    /* the job was aborted, or the host program said stop */
+    PS_ERR_ROLLBACK = -22, /* the job went back to an earlier clock: go on from there */
 } ps_status;
 
 /* A short lower-case text, never NULL, never to be freed. */
