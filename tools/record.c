@@ -327,13 +327,14 @@ static json_int_t counter(const json_t *job, const char *key)
 /* Every start of a rank has a number, from 1. */
 static json_int_t restarts(const json_t *job)
 {
-    const json_t *member;
+    const json_t *members = json_object_get(job, "members");
     json_int_t    n = 0;
-    size_t        i;
 
-    json_array_foreach(json_object_get(job, "members"), i,
-                       member) if (counter(member, "incarnation") > 1) n +=
-        counter(member, "incarnation") - 1;
+    for (size_t i = 0; i < json_array_size(members); i++) {
+        json_int_t starts = counter(json_array_get(members, i), "incarnation");
+
+        n += starts > 1 ? starts - 1 : 0;
+    }
     return n;
 }
 

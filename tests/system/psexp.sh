@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 150
+plan 153
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -261,6 +261,27 @@ refused "a worker that trains nothing" 65 'none of them joined the job tiny' tin
 is "model: reaches the worker" \
     "$("$psexp" run tiny -s workers.command=echo -o fail5 >/dev/null 2>&1; cat fail5/worker-1.log)" \
     "--filters 4,4 --hidden 32"
+
+# ---- workers that are started again --------------------------------------------------------
+
+# Worker 1 joins after worker 0, leaves at once because it is not made for windows, and
+# comes again as one that is.
+cat >twice.sh <<'END'
+lenet=$1
+shift
+if [ "$PSW_RANK" = 1 ]; then
+    until "$psctl" --json workers | tr -d ' \n' | grep -q '"rank":0,"state":"active"'; do
+        sleep 0.02
+    done
+    "$lenet" --layerwise "$@"
+fi
+exec "$lenet" "$@"
+END
+export psctl
+ok "a worker may be started again" "$psexp" run tiny -q -o twice -s job.npush=2 \
+    -s job.on_loss=wait -s train.epochs=1 -s "workers.command=sh $work/twice.sh $top_builddir/lenet"
+is "and the summary counts it" "$(json_value restarts twice/summary.json)" 1
+is "which was none before"     "$(json_value restarts first/summary.json)" 0
 
 # ---- stragglers --------------------------------------------------------------------------
 
