@@ -41,6 +41,8 @@ static const struct ps_kind_rule rules[] = {
     [PS_MSG_ROWS_OK] = { "rows_ok", 0, 0 },
     [PS_MSG_RESUME] = { "resume", 0, 0 },
     [PS_MSG_RESUME_OK] = { "resume_ok", 0, 0 },
+    [PS_MSG_SAVED] = { "saved", 0, 0 },
+    [PS_MSG_KEEP] = { "keep", 0, 0 },
 };
 
 const struct ps_kind_rule *ps_kind_rule(uint32_t kind)

@@ -65,6 +65,10 @@ enum ps_kind {
     PS_MSG_ROWS_OK = 55, /* frames: keys, values; `after` for the next, 0: the end */
     PS_MSG_RESUME = 56,  /* after a rollback: where am I? -> RESUME_OK */
     PS_MSG_RESUME_OK = 57,
+
+    /* between a shard and the coordinator, unasked and not answered */
+    PS_MSG_SAVED = 58, /* this part is on disk */
+    PS_MSG_KEEP = 59,  /* what is older than this set is not needed any more */
 };
 
 enum ps_flags {
