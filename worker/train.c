@@ -11,6 +11,10 @@
  * copied into the model's when the gradient function has returned.  They lack what this
  * worker has pushed since they were asked for, and no more than that.  The last batch
  * of an epoch waits for its own push all the same: the epoch function sees every step.
+ *
+ * With data of their own workers have epochs of different lengths, which end together
+ * (ps_epoch_end).  The way through the data is then counted apart from the job's clock,
+ * which goes to the furthest worker's at the end of each epoch.
  */
 #include "worker/worker_private.h"
 
@@ -33,7 +37,9 @@ struct training {
     struct psw_spot   spot; /* the next batch */
     struct psw_delay  delay;
     struct psw_local *local;
+    uint64_t          base;                     /* clock at which this training began */
     uint64_t          end_epoch, end_iteration; /* where it is to end */
+    uint64_t          skew; /* own data: the job's clock less the course's */
 
     uint64_t window_samples; /* since the last push */
     uint32_t window_batches;
@@ -159,7 +165,7 @@ static ps_status exchange(struct training *t, bool pushes, bool pulls,
                           struct ps_ticket **next)
 {
     uint32_t  moves = pulls && !*next ? PSW_PULL : 0;
-    uint64_t  clock = t->spot.clock + pushes;
+    uint64_t  clock = t->spot.clock + t->skew + pushes;
     ps_status st = PS_OK;
 
     psw_local_settle(t->local);
@@ -190,7 +196,7 @@ static ps_status iterate(struct training *t, const ps_batch *batch)
     if (!st)
         st = compute(t, batch);
     if (!st)
-        psw_local_take(t->local, t->spot.clock + 1);
+        psw_local_take(t->local, t->spot.clock + t->skew + 1);
     if (!st && (pushes || pulls))
         st = exchange(t, pushes, pulls, &next);
     if (next)
@@ -198,7 +204,7 @@ static ps_status iterate(struct training *t, const ps_batch *batch)
     if (st || !pushes)
         t->spot.iteration++;
     else
-        psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
+        psw_course_seek(&t->course, &t->spot, ps_clock(t->worker) - t->skew);
     return st;
 }
 
@@ -223,7 +229,7 @@ static ps_status iterate_by_layers(struct training *t, const ps_batch *batch)
         st = psw_model_end_round(t->model, rounds);
     if (st)
         return st;
-    psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
+    psw_course_seek(&t->course, &t->spot, ps_clock(t->worker) - t->skew);
     return ends_epoch || is_over(t) ? psw_model_settle(t->model) : PS_OK;
 }
 
@@ -257,26 +263,97 @@ static ps_status end_epoch(struct training *t, uint64_t epoch, bool *stop)
     return st;
 }
 
-static ps_status run(struct training *t)
+/* Push windows from the beginning of epoch `from` to that of `to`. */
+static uint64_t clocks_between(const struct training *t, uint64_t from, uint64_t to)
+{
+    uint64_t n = 0;
+
+    while (from < to)
+        n += psw_course_clocks(&t->course, from++);
+    return n;
+}
+
+/* Own data: to the first batch of an epoch, wherever the job's clock is. */
+static void begin_epoch(struct training *t, uint64_t epoch)
+{
+    uint64_t clock = clocks_between(t, 0, epoch);
+
+    psw_course_seek(&t->course, &t->spot, clock);
+    t->spot.epoch = epoch; /* also when there are no batches to count it by */
+    t->skew = ps_clock(t->worker) - clock;
+}
+
+/* Own data: others may have more batches in the epoch before; all go on together with
+ * what these have made of the values. */
+static ps_status end_together(struct training *t, uint64_t next)
+{
+    ps_status st = t->options.layerwise ? psw_model_settle(t->model) : PS_OK;
+
+    if (!st)
+        st = ps_epoch_end(t->worker);
+    if (!st)
+        st = ps_model_pull(t->model);
+    if (st)
+        return st;
+    t->worker->own_epochs = next;
+    psw_local_go_on(t->local, true);
+    begin_epoch(t, next);
+    return PS_OK;
+}
+
+static ps_status one_batch(struct training *t)
 {
     const uint32_t every = t->options.report_every;
-    bool           stop = false;
-    const bool     layerwise = t->options.layerwise;
-    ps_status      st = layerwise ? psw_model_ask(t->model) : ps_model_pull(t->model);
     ps_batch       batch;
+    ps_status      st;
 
+    if (t->spot.iterations == 0) { /* own data, and not enough for one */
+        t->spot.epoch++;
+        return PS_OK;
+    }
+    st = psw_course_take(&t->course, &t->spot, t->data, ps_seed(t->worker),
+                         t->options.own_data ? 0 : ps_rank(t->worker), &batch);
+    if (!st)
+        st = t->options.layerwise ? iterate_by_layers(t, &batch) : iterate(t, &batch);
+    if (!st && every && t->n_loss == every)
+        st = report_loss(t);
+    return st;
+}
+
+/* Iterations beyond the end are those of the others, which come next. */
+static void note_missed(struct training *t, bool stopped)
+{
+    uint64_t clock = ps_clock(t->worker), end;
+
+    if (stopped || t->options.own_data)
+        return;
+    end = t->base + clocks_between(t, t->end_epoch - t->options.epochs, t->end_epoch);
+    if (clock > end)
+        t->worker->missed = clock - end;
+}
+
+static ps_status run(struct training *t)
+{
+    bool      stop = false;
+    ps_status st =
+        t->options.layerwise ? psw_model_ask(t->model) : ps_model_pull(t->model);
+
+    t->worker->missed = 0;
     psw_local_go_on(t->local, true);
     t->epoch_ns = ps_now_ns();
     while (!st && !stop && !is_over(t)) {
-        st = psw_course_take(&t->course, &t->spot, t->data, ps_seed(t->worker),
-                             ps_rank(t->worker), &batch);
+        uint64_t epoch = t->spot.epoch;
+
+        st = one_batch(t);
+        if (st || t->spot.epoch == epoch)
+            continue;
+        if (t->options.own_data)
+            st = end_together(t, epoch + 1);
         if (!st)
-            st = layerwise ? iterate_by_layers(t, &batch) : iterate(t, &batch);
-        if (!st && every && t->n_loss == every)
-            st = report_loss(t);
-        if (!st && t->spot.epoch > batch.epoch)
-            st = end_epoch(t, batch.epoch, &stop);
+            st = end_epoch(t, epoch, &stop);
     }
+    if (!st)
+        note_missed(t, stop);
     return st;
 }
 
@@ -312,7 +389,7 @@ static ps_status check_course(const struct training *t)
                        "training: the batch grows and the job's learning rate counts "
                        "epochs, which then differ in clocks, expected a schedule that "
                        "counts clocks");
-    if (psw_course_iterations(c, last) == 0)
+    if (psw_course_iterations(c, last) == 0 && !t->options.own_data)
         return ps_fail(PS_ERR_BAD_ARG,
                        "training: %" PRIu64 " samples are too few for %u workers with "
                        "batches of %u",
@@ -348,16 +425,24 @@ static ps_status plan(struct training *t)
     const struct ps_job_spec *job = psw_client_job(t->worker->client);
 
     t->course = (struct psw_course){ .data = t->data,
-                                     .workers = job->workers,
+                                     .workers = o->own_data ? 1 : job->workers,
                                      .batch = o->batch,
                                      .growth = o->growth,
                                      .growth_every = o->growth_every,
                                      .growth_max = o->growth_max,
                                      .nfetch = job->nfetch,
                                      .npush = job->npush };
-    psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
+    /* One that joined late begins where the others are and ends where they do. */
+    t->base = ps_clock(t->worker) - t->worker->missed;
+    psw_course_seek(&t->course, &t->spot, t->base);
     t->end_epoch = t->spot.epoch + o->epochs;
     t->end_iteration = t->spot.iteration;
+    psw_course_seek(&t->course, &t->spot, ps_clock(t->worker));
+    if (o->own_data) {
+        begin_epoch(t, t->worker->own_epochs);
+        t->end_epoch = t->spot.epoch + o->epochs;
+        t->end_iteration = 0;
+    }
     t->ahead = o->prefetch && !o->layerwise && job->strategy == PS_ASP;
     return check_course(t);
 }

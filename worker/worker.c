@@ -354,6 +354,7 @@ static ps_status join(ps_worker *w, const struct psw_options *o)
         st = hello(w);
     if (!st)
         st = start_heart(w);
+    w->missed = psw_client_clock(w->client);
     return st ? st : connect_shards(w);
 }
 

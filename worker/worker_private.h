@@ -27,6 +27,8 @@ struct ps_worker {
     uint32_t           timeout_ms;
     uint64_t           started_ns; /* of the call in progress */
     uint64_t           gone_ns;    /* when the server was given up; 0: it was not */
+    uint64_t           missed;     /* ps_train: iterations before it joined */
+    uint64_t           own_epochs; /* ps_train: that have ended, with own_data */
 
     struct ps_net        *net;
     struct ps_link       *link;  /* to the coordinator */

@@ -651,11 +651,12 @@ typedef struct ps_train_options {
     uint32_t     growth_every; /* after so many epochs each; 0 counts as 1 */
     uint32_t     growth_max;   /* samples; 0: 1048576 */
     int          layerwise;    /* 1: the gradient function moves the model's layers */
+    int          own_data;     /* 1: the data are this worker's alone */
 } ps_train_options;
 
 #define PS_TRAIN_OPTIONS_INIT                                                          \
     {                                                                                  \
-        sizeof(ps_train_options), 1, 64, 1, 20, 0, 0, 0, 0, 0, 0                       \
+        sizeof(ps_train_options), 1, 64, 1, 20, 0, 0, 0, 0, 0, 0, 0                    \
     }
 #ifdef __cplusplus
 #define PS_TRAIN_OPTIONS (ps_train_options PS_TRAIN_OPTIONS_INIT)
@@ -679,6 +680,14 @@ typedef struct ps_train_options {
  *
  * Local steps take the learning rate of the job's schedule at its clock, and under
  * `local: same` their state lives as long as the call.
+ *
+ * With own_data the data set is not parted: each worker has one of its own, of any
+ * size, also too small for a batch.  Epochs end together, with ps_epoch_end, and the
+ * epoch function sees what all have made of them; its loss is NAN without a batch.
+ * `clock` of a batch counts the worker's own, and one that joins late does all its
+ * epochs.
+ *
+ * Without it, a worker that joins a running job trains to where the others end.
  *
  * With prefetch under asp the request for the next values is on its way while the
  * gradient is computed, so they are one batch older, except those that the epoch
