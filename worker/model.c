@@ -317,15 +317,23 @@ ps_status psw_model_end_round(ps_model *model, uint64_t rounds)
     return st;
 }
 
-ps_status psw_model_settle(ps_model *model)
+ps_status psw_model_deliver(ps_model *model)
 {
     ps_status st = begin(model);
+
+    for (uint32_t l = 0; !st && l < model->layers.n; l++)
+        st = await(model, psw_layers_push(&model->layers, l));
+    return st;
+}
+
+ps_status psw_model_settle(ps_model *model)
+{
+    ps_status st = psw_model_deliver(model);
 
     for (uint32_t l = 0; !st && l < model->layers.n; l++) {
         struct ps_ticket **pull = psw_layers_pull(&model->layers, l);
 
-        st = await(model, psw_layers_push(&model->layers, l));
-        if (!st && pull) { /* it stays for ps_model_wait */
+        if (pull) { /* it stays for ps_model_wait */
             model->is_waiting = true;
             st = psw_wait_result(model->worker, pull);
             model->is_waiting = false;

@@ -220,17 +220,19 @@ static bool is_over(const struct training *t)
 static ps_status iterate_by_layers(struct training *t, const ps_batch *batch)
 {
     const uint64_t rounds = psw_model_rounds(t->model);
-    const bool     ends_epoch = psw_course_ends_epoch(&t->spot);
     ps_status      st;
 
     sign(t, batch->n, 1);
     st = compute(t, batch);
     if (!st)
         st = psw_model_end_round(t->model, rounds);
+    if (!st && psw_client_job(t->worker->client)->strategy == PS_BACKUP)
+        st = psw_model_deliver(t->model); /* it may be late: from where to go on? */
     if (st)
         return st;
     psw_course_seek(&t->course, &t->spot, ps_clock(t->worker) - t->skew);
-    return ends_epoch || is_over(t) ? psw_model_settle(t->model) : PS_OK;
+    return t->spot.epoch > batch->epoch || is_over(t) ? psw_model_settle(t->model)
+                                                      : PS_OK;
 }
 
 /* ---- the run -------------------------------------------------------------------- */
@@ -408,10 +410,6 @@ static ps_status check_layerwise(const struct training *t)
                        "training: layer by layer with nfetch %" PRIu64
                        " and npush %" PRIu64 ", expected 1 and 1",
                        job->nfetch, job->npush);
-    if (job->strategy == PS_BACKUP)
-        return ps_fail(PS_ERR_BAD_ARG,
-                       "training: layer by layer under backup, whose clock may jump "
-                       "while layers are on their way; expected bsp, ssp or asp");
     if (job->average == PS_AVERAGE_MODEL)
         return ps_fail(PS_ERR_BAD_ARG,
                        "training: layer by layer with average: model, expected "

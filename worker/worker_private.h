@@ -101,11 +101,13 @@ const struct psw_span *psw_model_spans(const ps_model *model, uint32_t *n);
 /*
  * For the training loop, layer by layer: how many iterations have ended, all values are
  * asked for, what the caller left is made ready if no iteration ended since `rounds`,
- * and all values have come (but each layer is to be waited for all the same).
+ * all pushes are answered, and all values have come as well (but each layer is to be
+ * waited for all the same).
  */
 uint64_t  psw_model_rounds(const ps_model *model);
 ps_status psw_model_ask(ps_model *model) PS_CHECKED;
 ps_status psw_model_end_round(ps_model *model, uint64_t rounds) PS_CHECKED;
+ps_status psw_model_deliver(ps_model *model) PS_CHECKED;
 ps_status psw_model_settle(ps_model *model) PS_CHECKED;
 
 /* May the iteration end, for all models but one (NULL: for all)?  PS_ERR_BAD_ARG when

@@ -189,8 +189,6 @@ is "and tested with all values"   "$(json_value test_accuracy layers/summary.jso
 is "and so with 3 shards"         "$(hash_of layers3 tiny -s "workers.command=lenet --layerwise" -s servers.shards=3)" "$hash"
 refused "but not with windows" 69 'layer by layer with nfetch 1 and npush 2, expected 1 and 1' \
     tiny -s "workers.command=lenet --layerwise" -s job.npush=2 --out windows
-refused "nor under backup" 69 'layer by layer under backup' \
-    tiny -s "workers.command=lenet --layerwise" -s job.strategy=backup --out spared
 refused "nor with averaged models" 69 'layer by layer with average: model' \
     tiny -s "workers.command=lenet --layerwise" -s job.average=model --out averaged
 for shards in 1 3 4; do
@@ -218,6 +216,8 @@ ok "asp runs"                     "$psexp" run tiny -q -s job.strategy=asp -s op
 ok "and has a staleness"          test "$(grep -A 3 '"staleness"' asp/summary.json | json_value max /dev/stdin)" != 0
 ok "ssp runs"                     "$psexp" run tiny -q -s job.strategy=ssp -s job.slack=1 -s optimiser.lr=0.02 -o ssp
 ok "backup runs"                  "$psexp" run tiny -q -s job.strategy=backup -s workers.count=3 -o backup
+ok "backup runs layer by layer"  "$psexp" run tiny -q -s job.strategy=backup -s workers.count=3 \
+    -s "workers.command=lenet --layerwise" -o spared
 ok "and all of its workers are in the accuracy" \
     test "$(json_value test_accuracy backup/summary.json)" != null
 refused "as many spares as workers" 78 'spares' tiny -s job.strategy=backup -s job.spares=2 -o spares

@@ -5,7 +5,7 @@
 
 api=$top_builddir/tests/system/train_api
 
-plan 72
+plan 74
 
 awk 'BEGIN { for (i = 0; i < 67; i++) print i ",0" }' >data.csv
 psd_start first --set shards=2
@@ -99,6 +99,13 @@ job: {strategy: backup, spares: 1, nfetch: 4, npush: 4}
 train: {epochs: 3, batch: 2}" late
 counted=$("$api" total '' late)
 is "and the batches that count are those that are in the sums" "$(of_job late batches)" "$counted"
+
+ok "so does one whose layers come too late, with that batch" workers late-layers 3 \
+    "workers: {count: 3}
+job: {strategy: backup, spares: 1}
+train: {epochs: 3, batch: 2}" late-layers
+counted=$("$api" total '' late-layers)
+is "and its batches count all or not at all" "$(of_job late-layers batches)" "$counted"
 
 # 12 batches of 5 of 60 samples: pushes of 12, 6, 3 and 2.
 for n in 1 2 4 8; do

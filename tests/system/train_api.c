@@ -108,12 +108,15 @@ static void add_matrix(struct run *r, const char *name, uint64_t n, ps_dtype dty
     must(ps_model_add(r->model, m, value, grad));
 }
 
+/* Each matrix is a layer, where layers matter. */
 static void begin(struct run *r, const char *text, const char *job)
 {
     open_worker(r, text, job);
     must(ps_model_new(&r->model, r->worker));
     add_matrix(r, "w", D, PS_F32, PS_OPTIMISER_JOB, r->w, r->gw);
+    must(ps_model_layer(r->model));
     add_matrix(r, "tally", 3, PS_I64, PS_ADD, r->tally, r->gt);
+    must(ps_model_layer(r->model));
     add_matrix(r, "last", 1, PS_F64, PS_ASSIGN, r->last, r->gl);
 }
 
@@ -298,6 +301,26 @@ static void run_late(const char *text, const char *job)
     end(&r);
 }
 
+/* Layer by layer the values come while the batch is under way, and with them the news
+ * of what came too late: the batch is that of its iteration all the same. */
+static void look_slowly_at_layers(struct run *r, const ps_batch *b)
+{
+    look_slowly(r, b);
+    for (uint32_t layer = 0; layer < 3; layer++)
+        must(ps_model_wait(r->model, layer));
+    check(ps_clock(r->worker) == b->clock);
+}
+
+static void run_late_layers(const char *text, const char *job)
+{
+    struct run r = { .look = look_slowly_at_layers };
+
+    begin(&r, text, job);
+    r.options.layerwise = 1;
+    must(ps_train(r.worker, r.model, r.data, gradient, &r.options));
+    end(&r);
+}
+
 /* Says what was counted in the end. */
 static void run_total(const char *text, const char *job)
 {
@@ -389,9 +412,15 @@ static const struct {
     const char *name;
     void (*run)(const char *text, const char *job);
 } cases[] = {
-    { "path", run_path },       { "stairs", run_stairs },     { "tally", run_tally },
-    { "late", run_late },       { "total", run_total },       { "growth", run_growth },
-    { "refused", run_refused }, { "outgrown", run_outgrown },
+    { "path", run_path },
+    { "stairs", run_stairs },
+    { "tally", run_tally },
+    { "late", run_late },
+    { "total", run_total },
+    { "growth", run_growth },
+    { "refused", run_refused },
+    { "outgrown", run_outgrown },
+    { "late-layers", run_late_layers },
 };
 
 int main(int argc, char **argv)

@@ -697,9 +697,8 @@ typedef struct ps_train_options {
  * With `layerwise` the values are on their way when the gradient function is called,
  * and it calls ps_model_wait before it reads a layer and ps_model_ready when it has the
  * layer's gradients; what it did not make ready is, when it returns.  Each batch is
- * pushed and pulled: PS_ERR_BAD_ARG for other windows, for `average: model`, under
- * backup, and when it did not wait for a layer.  The epoch function sees all values as
- * ever.
+ * pushed and pulled: PS_ERR_BAD_ARG for other windows, for `average: model`, and when
+ * it did not wait for a layer.  The epoch function sees all values as ever.
  *
  * Reports `loss` (mean since the last report, every report_every batches) and after
  * each epoch `epoch_seconds` (the time of its iterations, without the epoch
