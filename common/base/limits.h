@@ -22,6 +22,7 @@
 #define PS_NAME_BYTES 128u     /* job, matrix and metric names, with the NUL */
 #define PS_TEXT_BYTES 1024u    /* a sentence on the wire, with the NUL */
 #define PS_ENDPOINT_BYTES 256u /* with the NUL */
+#define PS_FOLDER_BYTES 1024u  /* path of a folder, with the NUL */
 #define PS_WORKERS_MAX 4096u   /* of a job */
 #define PS_SHARDS_MAX 256u     /* of a cluster */
 #define PS_MATRICES_MAX 4096u  /* of a job */

@@ -29,6 +29,7 @@ const char *ps_status_text(ps_status status)
     case PS_ERR_PROTOCOL: return "other protocol version";
     case PS_ERR_ABORTED: return "aborted";
     case PS_ERR_ROLLBACK: return "rolled back";
+    case PS_ERR_IO: return "disk failed";
     }
     return "unknown status"; /* a number from a newer peer */
 }
@@ -54,6 +55,7 @@ int ps_status_exit_code(ps_status status)
     case PS_ERR_LIMIT:
     case PS_ERR_ABORTED:
     case PS_ERR_ROLLBACK: return EX_TEMPFAIL;
+    case PS_ERR_IO: return EX_IOERR;
     case PS_ERR_PROTOCOL: return EX_PROTOCOL;
     case PS_ERR_DENIED: return EX_NOPERM;
     case PS_ERR_RANK:

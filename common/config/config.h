@@ -38,6 +38,10 @@ struct ps_daemon_config {
     double   shard_timeout;  /* seconds, 1 .. 3600 [10] */
     uint32_t max_jobs;       /* 1 .. 4096 [64] */
     uint32_t keep_finished;  /* 0 .. 4096 [16] */
+    char    *state;          /* folder of snapshots; NULL: none are made */
+    uint32_t keep_snapshots; /* of each shard's part of a run, 2 .. 1024 [2] */
+    char    *restore_from;  /* state folder of a psd that is gone, only read; or NULL */
+    double   recovery_wait; /* seconds, 0 .. 86400 [30] */
 };
 
 /* `file` NULL: the defaults.  `sets` are "a.b=c" overrides, later ones win. */

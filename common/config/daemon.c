@@ -41,6 +41,10 @@ static const cyaml_schema_field_t fields[] = {
     REAL("shard_timeout", shard_timeout),
     WHOLE("max_jobs", max_jobs),
     WHOLE("keep_finished", keep_finished),
+    TEXT("state", state, PS_FOLDER_BYTES - 1),
+    WHOLE("keep_snapshots", keep_snapshots),
+    TEXT("restore_from", restore_from, PS_FOLDER_BYTES - 1),
+    REAL("recovery_wait", recovery_wait),
     CYAML_FIELD_END,
 };
 
@@ -50,6 +54,8 @@ static const struct ps_range ranges[] = {
     { .path = "shard_timeout", .min = 1, .max = 3600 },
     { .path = "max_jobs", .min = 1, .max = 4096 },
     { .path = "keep_finished", .min = 0, .max = 4096 },
+    { .path = "keep_snapshots", .min = 2, .max = 1024 },
+    { .path = "recovery_wait", .min = 0, .max = 86400 },
 };
 
 static const struct ps_schema schema = {
@@ -78,6 +84,8 @@ static struct ps_daemon_config defaults(void)
         .shard_timeout = 10,
         .max_jobs = 64,
         .keep_finished = 16,
+        .keep_snapshots = 2,
+        .recovery_wait = 30,
     };
 }
 
@@ -172,6 +180,19 @@ static ps_status derive_shard_listen(struct ps_daemon_config *c)
     return PS_OK;
 }
 
+/* What is read from another's folder is saved again in one's own. */
+static ps_status check_folders(const struct ps_node *tree, const char *file,
+                               const struct ps_daemon_config *c)
+{
+    char where[PS_WHERE_BYTES];
+
+    if (!c->restore_from || (c->state && strcmp(c->state, c->restore_from) != 0))
+        return PS_OK;
+    ps_tree_where(tree, "restore_from", file, where);
+    return ps_fail(PS_ERR_CONFIG,
+                   "%s: expected a state folder as well, and another one", where);
+}
+
 static ps_status finish(struct ps_daemon_config *c, const struct ps_node *tree,
                         const char *file)
 {
@@ -182,6 +203,8 @@ static ps_status finish(struct ps_daemon_config *c, const struct ps_node *tree,
         st = check_endpoint(tree, file, "listen", c->listen, 0);
     if (!st && c->coordinator)
         st = check_endpoint(tree, file, "coordinator", c->coordinator, 1);
+    if (!st)
+        st = check_folders(tree, file, c);
     if (!st && !c->shard_listen)
         st = derive_shard_listen(c);
     return st ? st : check_shard_endpoint(tree, file, c);

@@ -307,7 +307,15 @@ static const struct {
     { "listen: tcp://127.0.0.1:0\nshard: 2\n", NULL,
       ":2: shard: unknown key, expected one of listen, coordinator, shard_listen, "
       "shards, token, insecure_plaintext, log_level, worker_silence, shard_timeout, "
-      "max_jobs, keep_finished" },
+      "max_jobs, keep_finished, state, keep_snapshots, restore_from, recovery_wait" },
+    { "state: a\nkeep_snapshots: 1\n", NULL,
+      ":2: keep_snapshots: 1 is out of range, expected 2 to 1024" },
+    { "recovery_wait: 86401\n", NULL,
+      ":1: recovery_wait: 86401 is out of range, expected 0 to 86400" },
+    { "restore_from: a\n", NULL,
+      ":1: restore_from: expected a state folder as well, and another one" },
+    { "state: a\nrestore_from: a\n", NULL,
+      ":2: restore_from: expected a state folder as well, and another one" },
     { "shards: 0\n", NULL, ":1: shards: 0 is out of range, expected 1 to 256" },
     { "worker_silence: 0.5\n", NULL,
       ":1: worker_silence: 0.5 is out of range, expected 1 to 3600" },
@@ -684,6 +692,10 @@ START_TEST(an_empty_daemon_file_is_all_defaults)
     ck_assert_double_eq(d->shard_timeout, 10);
     ck_assert_uint_eq(d->max_jobs, 64);
     ck_assert_uint_eq(d->keep_finished, 16);
+    ck_assert_ptr_null(d->state);
+    ck_assert_uint_eq(d->keep_snapshots, 2);
+    ck_assert_ptr_null(d->restore_from);
+    ck_assert_double_eq(d->recovery_wait, 30);
 }
 END_TEST
 
@@ -832,7 +844,8 @@ START_TEST(a_printed_daemon_config_loads_as_it_was)
     ck_assert_ok(load_daemon("coordinator: tcp://a:1\nshards: 3\ntoken: 'x: \"'\n"
                              "insecure_plaintext: true\nlog_level: warning\n"
                              "worker_silence: 1.1\nshard_timeout: 2\nmax_jobs: 5\n"
-                             "keep_finished: 0\n",
+                             "keep_finished: 0\nstate: /a b\nkeep_snapshots: 7\n"
+                             "restore_from: /c\nrecovery_wait: 0.5\n",
                              NULL));
     ck_assert_ok(ps_daemon_config_print(d, f));
     fclose(f);
@@ -850,6 +863,10 @@ START_TEST(a_printed_daemon_config_loads_as_it_was)
     ck_assert_double_eq(again->shard_timeout, 2);
     ck_assert_uint_eq(again->max_jobs, 5);
     ck_assert_uint_eq(again->keep_finished, 0);
+    ck_assert_str_eq(again->state, "/a b");
+    ck_assert_uint_eq(again->keep_snapshots, 7);
+    ck_assert_str_eq(again->restore_from, "/c");
+    ck_assert_double_eq(again->recovery_wait, 0.5);
     ps_daemon_config_free(&again);
 }
 END_TEST
@@ -970,6 +987,10 @@ START_TEST(shipped_daemon_file_says_the_defaults)
     ck_assert_double_eq(d->shard_timeout, none->shard_timeout);
     ck_assert_uint_eq(d->max_jobs, none->max_jobs);
     ck_assert_uint_eq(d->keep_finished, none->keep_finished);
+    ck_assert_ptr_null(d->state);
+    ck_assert_uint_eq(d->keep_snapshots, none->keep_snapshots);
+    ck_assert_ptr_null(d->restore_from);
+    ck_assert_double_eq(d->recovery_wait, none->recovery_wait);
     ps_daemon_config_free(&none);
 }
 END_TEST

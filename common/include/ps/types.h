@@ -46,6 +46,7 @@ typedef enum ps_status {
     PS_ERR_PROTOCOL = -20,   /* the peer speaks another protocol version */
     PS_ERR_ABORTED = -21,    /* the job was aborted, or the host program said stop */
     PS_ERR_ROLLBACK = -22, /* the job went back to an earlier clock: go on from there */
+    PS_ERR_IO = -23, /* what was written may be lost: the disk is not to be trusted */
 } ps_status;
 
 /* A short lower-case text, never NULL, never to be freed. */

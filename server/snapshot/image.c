@@ -1,0 +1,18 @@
+/* image.c - see image.h. */
+#include "server/snapshot/image.h"
+
+#include <stdlib.h>
+
+void psd_capture_free(struct psd_capture **c);
+
+void psd_image_free(struct psd_image **image)
+{
+    struct psd_image *i = *image;
+
+    *image = NULL;
+    if (!i)
+        return;
+    ps_buf_drop(&i->progress);
+    psd_capture_free(&i->model);
+    free(i);
+}
