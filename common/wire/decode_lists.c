@@ -324,7 +324,8 @@ static ps_status take_sets(struct ps_arena *a, const Psd__Wire__Header *m,
                           one->index, one->n_shards, PS_SHARDS_MAX);
         sets[i] = (struct ps_part){ .index = one->index,
                                     .n_shards = one->n_shards,
-                                    .set = one->set };
+                                    .set = one->set,
+                                    .life = one->life };
     }
     h->n_sets = (uint32_t)n;
     h->sets = sets;

@@ -373,6 +373,7 @@ static ps_status put_sets(struct ps_arena *a, const struct ps_header *h,
         items[i].index = h->sets[i].index;
         items[i].n_shards = h->sets[i].n_shards;
         items[i].set = h->sets[i].set;
+        items[i].life = h->sets[i].life;
     }
     return PS_OK;
 }

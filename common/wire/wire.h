@@ -109,11 +109,13 @@ struct ps_member {
 /*
  * Part `index` of a snapshot of a job that had n_shards shards.  Under bsp and backup
  * `set` is the clock, the same in all parts of a snapshot; under asp and ssp, where
- * each shard saves for itself, it counts the snapshots of that shard.
+ * each shard saves for itself, it counts the snapshots of that shard.  `life` is the
+ * job's when it was saved (JOB): after a rollback the same set may be saved again, of
+ * other members, and parts of different lives do not make a snapshot.
  */
 struct ps_part {
     uint32_t index, n_shards;
-    uint64_t set;
+    uint64_t set, life;
 };
 
 /* One line of the run record: what a worker reported, and when. */

@@ -20,6 +20,7 @@ struct psd_image {
     struct ps_job_spec  spec;
     uint32_t            index, n_shards; /* part `index` of so many */
     uint64_t            set;             /* of the snapshot that it is a part of */
+    uint64_t            life;            /* of the job when it was made */
     uint64_t            clock, version;
     struct ps_buf      *progress;
     struct psd_capture *model;

@@ -56,7 +56,7 @@ static struct ps_traffic       traffic = { 1, 2, 3, 4, 5, 6, 7, UINT64_MAX };
 static struct ps_job_stats     stats[2] = { { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
                                               11, 12, 13, 14, 15, 16, 17, 18, 19, 20 },
                                             { .job = UINT32_MAX } };
-static struct ps_part          sets[2] = { { 0, 1, 0 }, { 255, 256, UINT64_MAX } };
+static struct ps_part sets[2] = { { 0, 1, 0, 1 }, { 255, 256, UINT64_MAX, 7 } };
 
 static void some_specs(void)
 {
@@ -318,6 +318,7 @@ static void assert_same_accounts(const struct ps_header *a, const struct ps_head
         ck_assert_uint_eq(a->sets[i].index, b->sets[i].index);
         ck_assert_uint_eq(a->sets[i].n_shards, b->sets[i].n_shards);
         ck_assert_uint_eq(a->sets[i].set, b->sets[i].set);
+        ck_assert_uint_eq(a->sets[i].life, b->sets[i].life);
     }
     ck_assert_uint_eq(a->n_job_stats, b->n_job_stats);
     for (uint32_t i = 0; i < a->n_job_stats; i++) {
