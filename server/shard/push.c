@@ -40,8 +40,8 @@ static ps_status check_values(struct psd_request *r)
     uint32_t             n = r->h.n_ranges == 0 ? 0 : r->sparse ? 2 : 1;
     size_t               bytes = frame ? frame->len : 0;
 
-    /* The last range needs no padding. */
-    if (r->in->n_frames != n || (bytes + 7) / 8 * 8 != r->value_bytes)
+    if (r->in->n_frames != n ||
+        (bytes != r->value_bytes && bytes != r->value_bytes - r->padding))
         return ps_fail(PS_ERR_BAD_MESSAGE,
                        "job %s: a push of %zu bytes in %u frames, expected %zu in %u",
                        r->job->spec.name, bytes, r->in->n_frames, r->value_bytes, n);

@@ -59,7 +59,8 @@ static ps_status check_range(struct psd_request *r, const struct ps_range *range
                        (uintmax_t)range->count);
     }
     bytes = psd_request_elements(m, range) * m->element_bytes;
-    r->value_bytes += (bytes + 7) / 8 * 8;
+    r->padding = (bytes + 7) / 8 * 8 - bytes;
+    r->value_bytes += bytes + r->padding;
     if (r->value_bytes > PS_FRAMES_MAX * (size_t)PS_CHUNK_BYTES ||
         (r->sparse && r->value_bytes > PS_FRAME_BYTES))
         return ps_fail(PS_ERR_LIMIT, "matrix %s: a request of more than %zu bytes",

@@ -21,6 +21,7 @@ struct psd_request {
 
     const uint64_t *keys;        /* sparse: of all ranges in order */
     size_t          value_bytes; /* of all ranges, each padded to a multiple of 8 */
+    size_t          padding;     /* of the last one, which may be left out */
     bool            sparse;
     bool            skip; /* not finite, and the job skips those */
     bool            seen; /* this push was taken before */

@@ -1486,6 +1486,29 @@ START_TEST(key_frame_of_the_wrong_size_is_refused)
 }
 END_TEST
 
+/* The last range needs no padding, but all of its values. */
+START_TEST(values_that_end_early_are_refused)
+{
+    const float     values[] = { 1, 1 };
+    struct ps_range range = { .matrix = 1, .first = 0, .count = 1 };
+
+    cluster(1, 1, PS_ASP, PS_SGD);
+    dense_matrix();
+    for (size_t bytes = 0; bytes < 4; bytes++) {
+        struct ps_header h = finishing_push(0, 1, 1, &range);
+
+        hand(0, 0, &h, values, bytes, NULL, 0);
+        expect_error(h.request, PS_ERR_BAD_MESSAGE);
+    }
+    for (size_t bytes = 4; bytes <= 8; bytes += 4) {
+        struct ps_header h = finishing_push(0, bytes / 4, bytes / 4, &range);
+
+        hand(0, 0, &h, values, bytes, NULL, 0);
+        ck_assert_uint_eq(answer_to(h.request, NULL).kind, PS_MSG_PUSH_OK);
+    }
+}
+END_TEST
+
 START_TEST(counters_are_exact)
 {
     struct ps_matrix_spec m = matrix_spec(1, "tally");
@@ -1714,6 +1737,7 @@ static Suite *shard_suite(void)
     tcase_add_test(t, repeated_keys_of_a_push_are_summed_before_the_step);
     tcase_add_test(t, bsp_rows_are_summed_over_workers_in_rank_order);
     tcase_add_test(t, key_frame_of_the_wrong_size_is_refused);
+    tcase_add_test(t, values_that_end_early_are_refused);
     tcase_add_test(t, counters_are_exact);
     tcase_add_test(t, observer_reads_the_newest_without_waiting);
     tcase_add_test(t, only_the_coordinator_gives_orders);
