@@ -140,6 +140,7 @@ static void take_plain(const Psd__Wire__Header *m, struct ps_header *h)
     h->map_epoch = m->map_epoch;
     h->seq = m->seq;
     h->clock = m->clock;
+    h->epochs = m->epochs;
     h->version = m->version;
     h->parts = m->parts;
     h->weight = m->weight;

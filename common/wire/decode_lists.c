@@ -174,8 +174,8 @@ static ps_status take_members(struct ps_arena *a, const Psd__Wire__Header *m,
         if (one->state == PS_MEMBER_ACTIVE && one->session == 0 &&
             h->kind != PS_MSG_WATCH_OK)
             return ps_bad(h, "member %zu is active without a session", i);
-        members[i] = (struct ps_member){ one->rank, one->incarnation, one->state,
-                                         one->session, one->clock };
+        members[i] = (struct ps_member){ one->rank,    one->incarnation, one->state,
+                                         one->session, one->clock,       one->epochs };
     }
     h->n_members = (uint32_t)n;
     h->members = members;

@@ -52,6 +52,7 @@ static void put_plain(const struct ps_header *h, Psd__Wire__Header *m)
     m->map_epoch = h->map_epoch;
     m->seq = h->seq;
     m->clock = h->clock;
+    m->epochs = h->epochs;
     m->version = h->version;
     m->parts = h->parts;
     m->batches = h->batches;
@@ -259,6 +260,7 @@ static ps_status put_members(struct ps_arena *a, const struct ps_header *h,
         items[i].state = h->members[i].state;
         items[i].session = h->members[i].session;
         items[i].clock = h->members[i].clock;
+        items[i].epochs = h->members[i].epochs;
     }
     return PS_OK;
 }

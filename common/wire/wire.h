@@ -104,6 +104,7 @@ struct ps_member {
     uint64_t session; /* what its messages to shards must carry */
     uint64_t
         clock; /* ACTIVE: it has finished so many iterations, or never pushes them */
+    uint64_t epochs; /* ACTIVE: that had ended when it joined */
 };
 
 /*
@@ -177,6 +178,7 @@ struct ps_header {
 
     uint64_t seq;   /* of a push, per worker and shard, from 1; pull: of the last one */
     uint64_t clock; /* push: the iteration it belongs to; pull, rest: iterations done */
+    uint64_t epochs; /* OK to MEMBERS: epochs of training that have ended */
     uint64_t
         version;    /* updates that the answer includes; push: of the pull behind it */
     uint32_t parts; /* with FINISH: pushes of this iteration to this shard */

@@ -71,7 +71,8 @@ struct coord_operation {
     ps_status status; /* the first thing that went wrong */
     char      why[PS_TEXT_BYTES];
 
-    uint64_t clock_low, clock_high; /* MEMBERS: of the shards that have answered */
+    /* MEMBERS: of the shards that have answered */
+    uint64_t clock_low, clock_high, epochs_low, epochs_high;
 
     struct coord_matrix *matrix; /* MATRIX_ADD; the job owns it */
 
@@ -87,6 +88,7 @@ struct coord_member {
     bool     silent; /* lost because it was not heard, so it may come back */
     bool     begins; /* the shards are yet to say at which clock */
     uint64_t start;  /* the clock at which it began */
+    uint64_t epochs; /* that had ended then */
     uint64_t session;
 
     struct ps_route route; /* where it was last heard */

@@ -11,7 +11,7 @@ ps_status coord_operation_new(struct coord_operation **out, uint32_t kind)
     if (!*out)
         return ps_fail(PS_ERR_NO_MEMORY, "coordinator: no memory for a message");
     (*out)->kind = kind;
-    (*out)->clock_low = UINT64_MAX;
+    (*out)->clock_low = (*out)->epochs_low = UINT64_MAX;
     return PS_OK;
 }
 
@@ -136,6 +136,10 @@ bool coord_operation_answered(struct coord_operation *operation, uint32_t shard,
         operation->clock_low = h->clock;
     if (h->clock > operation->clock_high)
         operation->clock_high = h->clock;
+    if (h->epochs < operation->epochs_low)
+        operation->epochs_low = h->epochs;
+    if (h->epochs > operation->epochs_high)
+        operation->epochs_high = h->epochs;
     if (h->kind == PS_MSG_ERROR) {
         char why[PS_TEXT_BYTES];
 

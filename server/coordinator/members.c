@@ -14,6 +14,7 @@ struct ps_member coord_member_view(const struct coord_job    *job,
         .state = m->state,
         .session = for_shards ? m->session : 0,
         .clock = for_shards ? m->start : 0,
+        .epochs = for_shards ? m->epochs : 0,
     };
 
     /* With on_loss: wait the others go on waiting for it, and it may come back. */
@@ -149,8 +150,9 @@ static ps_status answer_when_told(struct psd_coordinator *c, struct coord_job *j
 
 /*
  * Every shard waits for the newcomers now, so its clock does not pass theirs any more.
- * They begin at the clock of the furthest shard.  Where the shards differ, the others
- * are told to expect nothing of them before that.
+ * They begin at the clock of the furthest shard, and after the epoch that has ended on
+ * any.  Where the shards differ, the others are told to expect nothing of them before
+ * that.
  */
 static void settle_start(struct coord_job *job, const struct coord_operation *operation)
 {
@@ -163,7 +165,9 @@ static void settle_start(struct coord_job *job, const struct coord_operation *op
         if (m->state != PS_MEMBER_ACTIVE)
             continue;
         m->start = m->clock = operation->clock_high;
-        m->untold = operation->clock_low != operation->clock_high;
+        m->epochs = operation->epochs_high;
+        m->untold = operation->clock_low != operation->clock_high ||
+                    operation->epochs_low != operation->epochs_high;
     }
 }
 

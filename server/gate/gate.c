@@ -9,6 +9,7 @@ struct seat {
     uint64_t finished; /* iterations: pushed, or never to be pushed */
     bool     active;
     bool     resting; /* until the next epoch; nobody waits for it */
+    bool     early;   /* of the next epoch: rests until this one has ended */
     bool     here;    /* its gradient is in the open iteration */
 };
 
@@ -20,6 +21,7 @@ struct psd_gate {
 
     uint64_t    closed;  /* iterations; only where pushes are held */
     uint64_t    slowest; /* == slowest_of(); where they are not */
+    uint64_t    epochs;  /* that have ended */
     uint32_t    n_active;
     uint32_t    n_waited; /* active seats that do not rest */
     uint32_t    n_behind; /* of those, that have not finished closed + 1 */
@@ -140,6 +142,8 @@ enum psd_verdict psd_gate_push(const struct psd_gate *g, uint32_t rank, uint64_t
 {
     if (rank >= g->n_seats || !g->seats[rank].active)
         return PSD_NEVER;
+    if (g->seats[rank].early)
+        return PSD_LATER;
     if (g->holds)
         return push_held(g, g->seats[rank].finished, clock);
     if (clock <= g->seats[rank].finished)
@@ -169,7 +173,7 @@ void psd_gate_leave(struct psd_gate *g, uint32_t rank)
 {
     if (rank >= g->n_seats)
         return;
-    g->seats[rank].active = g->seats[rank].resting = false;
+    g->seats[rank].active = g->seats[rank].resting = g->seats[rank].early = false;
     recount(g);
 }
 
@@ -182,8 +186,21 @@ void psd_gate_join(struct psd_gate *g, uint32_t rank, uint64_t clock)
     s = &g->seats[rank];
     s->finished = later(clock, psd_gate_clock(g) + (s->here ? 1 : 0));
     s->active = true;
-    s->resting = false;
+    s->resting = s->early = false;
     recount(g);
+}
+
+void psd_gate_defer(struct psd_gate *g, uint32_t rank, uint64_t epochs)
+{
+    if (rank >= g->n_seats || !g->seats[rank].active || epochs <= g->epochs)
+        return;
+    g->seats[rank].resting = g->seats[rank].early = true;
+    recount(g);
+}
+
+bool psd_gate_is_early(const struct psd_gate *g, uint32_t rank)
+{
+    return rank < g->n_seats && g->seats[rank].early;
 }
 
 bool psd_gate_raise(struct psd_gate *g, uint32_t rank, uint64_t clock)
@@ -270,8 +287,9 @@ uint64_t psd_gate_wake(struct psd_gate *g)
     for (uint32_t r = 0; r < g->n_seats; r++)
         if (g->seats[r].active) {
             g->seats[r].finished = clock;
-            g->seats[r].resting = false;
+            g->seats[r].resting = g->seats[r].early = false;
         }
+    g->epochs++;
     if (g->holds)
         g->closed = clock;
     recount(g);
@@ -283,6 +301,11 @@ uint64_t psd_gate_wake(struct psd_gate *g)
 uint64_t psd_gate_clock(const struct psd_gate *g)
 {
     return g->holds ? g->closed : g->slowest;
+}
+
+uint64_t psd_gate_epochs(const struct psd_gate *g)
+{
+    return g->epochs;
 }
 
 /* Those who are waited for and have not finished more than `clock`. */

@@ -75,6 +75,14 @@ void psd_gate_leave(struct psd_gate *gate, uint32_t rank);
  */
 void psd_gate_join(struct psd_gate *gate, uint32_t rank, uint64_t clock);
 
+/*
+ * `rank`, an active worker, has joined after the end of so many epochs.  Where the last
+ * of these has not ended yet it is early: as if it rested, but what it sends for the
+ * next epoch is to wait until this one has ended.
+ */
+void psd_gate_defer(struct psd_gate *gate, uint32_t rank, uint64_t epochs);
+bool psd_gate_is_early(const struct psd_gate *gate, uint32_t rank);
+
 /* `rank` will push nothing up to iteration `clock` that is not here yet.  True: it was
  * thought to be at an earlier one. */
 bool psd_gate_raise(struct psd_gate *gate, uint32_t rank, uint64_t clock);
@@ -108,6 +116,9 @@ void psd_gate_close(struct psd_gate *gate);
 /* The last closed iteration; where pushes are applied at once, the slowest active
  * worker's clock. */
 uint64_t psd_gate_clock(const struct psd_gate *gate);
+
+/* Epochs that have ended: how often all have woken. */
+uint64_t psd_gate_epochs(const struct psd_gate *gate);
 
 /* Workers that are waited for: active, not resting, and not through with the open
  * iteration (ssp: the slowest), for the sentence that names who is missing; returns how

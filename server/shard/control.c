@@ -20,6 +20,7 @@ static ps_status say_ok(struct psd_request *r)
         .request = r->h.request,
         .job = r->h.job,
         .clock = r->job ? psd_gate_clock(r->job->gate) : 0,
+        .epochs = r->job ? psd_gate_epochs(r->job->gate) : 0,
         .text = "",
         .name = "",
         .token = "",

@@ -169,6 +169,7 @@ static void take_member(struct psd_job *job, const struct ps_member *m)
         psd_gate_join(job->gate, m->rank, m->clock);
     } else if (comes) {
         psd_gate_raise(job->gate, m->rank, m->clock);
+        psd_gate_defer(job->gate, m->rank, m->epochs);
     } else if (is_out(m->state) && !is_out(seat->state)) {
         drop_unfinished(job, seat);
         psd_gate_leave(job->gate, m->rank);

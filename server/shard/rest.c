@@ -45,7 +45,8 @@ ps_status psd_rest_run(struct psd_request *r)
     }
     if (r->seen)
         return answer_rest(r);
-    if (seat->rest_seq == 0 && psd_window_is_next(&seat->window, r->h.seq)) {
+    if (seat->rest_seq == 0 && psd_window_is_next(&seat->window, r->h.seq) &&
+        !psd_gate_is_early(r->job->gate, r->h.rank)) {
         seat->rest_seq = r->h.seq;
         psd_gate_rest(r->job->gate, r->h.rank, r->h.clock);
         r->job->stirs++;

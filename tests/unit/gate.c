@@ -393,6 +393,29 @@ START_TEST(nobody_wakes_an_empty_job)
 }
 END_TEST
 
+START_TEST(one_that_joined_for_the_next_epoch_waits_for_the_end_of_this_one)
+{
+    psd_gate_rest(gate, 0, 0);
+    psd_gate_leave(gate, 1);
+    psd_gate_wake(gate);
+    ck_assert_uint_eq(psd_gate_epochs(gate), 1);
+
+    psd_gate_join(gate, 1, 0);
+    psd_gate_defer(gate, 1, 1); /* elsewhere no epoch more has ended than here */
+    ck_assert(!psd_gate_is_early(gate, 1));
+    psd_gate_defer(gate, 1, 2);
+    ck_assert(psd_gate_is_early(gate, 1));
+    ck_assert_int_eq(psd_gate_push(gate, 1, 1), PSD_LATER);
+    ck_assert(!psd_gate_may_wake(gate)); /* the other does not rest yet */
+    psd_gate_rest(gate, 0, 0);
+    ck_assert(psd_gate_may_wake(gate));
+    psd_gate_wake(gate);
+    ck_assert(!psd_gate_is_early(gate, 1));
+    ck_assert_int_eq(psd_gate_push(gate, 1, 1), PSD_HOLD);
+    ck_assert(!psd_gate_may_wake(gate));
+}
+END_TEST
+
 /* ---- anything, in any order ----------------------------------------------------- */
 
 #define SEATS 5u
@@ -612,6 +635,8 @@ static Suite *gate_suite(void)
     tcase_add_test(bsp, iterations_that_nobody_will_push_for_are_closed);
     tcase_add_test(bsp, gradient_from_before_it_left_is_not_asked_for_again);
     tcase_add_test(bsp, barrier_does_not_wait_for_one_that_rests);
+    tcase_add_test(bsp,
+                   one_that_joined_for_the_next_epoch_waits_for_the_end_of_this_one);
     tcase_add_test(bsp, what_was_pushed_is_closed_before_all_wake);
     tcase_add_test(bsp, one_that_is_roused_is_waited_for_again);
     tcase_add_test(bsp, nobody_wakes_an_empty_job);

@@ -44,11 +44,11 @@ static struct ps_range       ranges[3] = { { 1, 0, 400 },
                                            { 2, 70000, 1 },
                                            { 3, UINT64_MAX - 5, 5 } };
 static struct ps_slot_run    runs[2] = { { 0, 3 }, { 255, 4093 } };
-static struct ps_member      members[4] = { { 0, 1, PS_MEMBER_ACTIVE, UINT64_MAX, 5 },
-                                            { 4095, 0, PS_MEMBER_EXPECTED, 0, 0 },
-                                            { 2, 7, PS_MEMBER_LOST, 3, 0 },
-                                            { UINT32_MAX, 1, PS_MEMBER_ACTIVE, 9, 0 } };
-static const char *endpoints[2] = { "tcp://127.0.0.1:5570", "ipc:///run/a b" };
+static struct ps_member members[4] = { { 0, 1, PS_MEMBER_ACTIVE, UINT64_MAX, 5, 6 },
+                                       { 4095, 0, PS_MEMBER_EXPECTED, 0, 0, 0 },
+                                       { 2, 7, PS_MEMBER_LOST, 3, 0, 0 },
+                                       { UINT32_MAX, 1, PS_MEMBER_ACTIVE, 9, 0, 0 } };
+static const char      *endpoints[2] = { "tcp://127.0.0.1:5570", "ipc:///run/a b" };
 static struct ps_report_record records[2] = { { 1, 2, 3, 4, "train/loss", -0.0 },
                                               { UINT64_MAX, UINT64_MAX, UINT64_MAX,
                                                 UINT32_MAX, "a", 0x1p-1074 } };
@@ -120,6 +120,7 @@ static struct ps_header full(uint32_t kind)
         .map_epoch = 6,
         .seq = 12,
         .clock = UINT64_MAX,
+        .epochs = 3,
         .version = 1000,
         .parts = 8,
         .batches = 4,
@@ -256,6 +257,7 @@ static void assert_same_plain(const struct ps_header *a, const struct ps_header 
     ck_assert_uint_eq(a->map_epoch, b->map_epoch);
     ck_assert_uint_eq(a->seq, b->seq);
     ck_assert_uint_eq(a->clock, b->clock);
+    ck_assert_uint_eq(a->epochs, b->epochs);
     ck_assert_uint_eq(a->version, b->version);
     ck_assert_uint_eq(a->parts, b->parts);
     ck_assert_uint_eq(a->batches, b->batches);
@@ -293,6 +295,7 @@ static void assert_same_lists(const struct ps_header *a, const struct ps_header 
         ck_assert_uint_eq(a->members[i].state, b->members[i].state);
         ck_assert_uint_eq(a->members[i].session, b->members[i].session);
         ck_assert_uint_eq(a->members[i].clock, b->members[i].clock);
+        ck_assert_uint_eq(a->members[i].epochs, b->members[i].epochs);
     }
     ck_assert_uint_eq(a->n_endpoints, b->n_endpoints);
     for (uint32_t i = 0; i < a->n_endpoints; i++)
@@ -430,7 +433,7 @@ START_TEST(a_decoder_grows_once_for_a_large_message)
     uint64_t grown;
 
     for (uint32_t i = 0; i < 800; i++)
-        many[i] = (struct ps_member){ i, 1, PS_MEMBER_ACTIVE, UINT64_MAX - i, 0 };
+        many[i] = (struct ps_member){ i, 1, PS_MEMBER_ACTIVE, UINT64_MAX - i, 0, 0 };
     encode(&sent);
     for (int round = 0; round < 3; round++) {
         ck_assert_ok(decode(&got));
@@ -1029,7 +1032,7 @@ START_TEST(a_header_that_would_be_too_large_is_not_sent)
                             .members = many };
 
     for (uint32_t i = 0; i < PS_WORKERS_MAX; i++)
-        many[i] = (struct ps_member){ i, 1, PS_MEMBER_ACTIVE, UINT64_MAX, 0 };
+        many[i] = (struct ps_member){ i, 1, PS_MEMBER_ACTIVE, UINT64_MAX, 0, 0 };
     ck_assert_status(ps_wire_encode(&h, &bytes), PS_ERR_LIMIT);
     ck_assert_why("message members: header of");
     ck_assert_why("expected at most 16384");
