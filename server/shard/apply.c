@@ -346,16 +346,20 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
 
     for (size_t i = 0; !st && i < n; i++) {
         const struct psd_held *held = c[i].held;
+        const uint32_t        *places = held->places;
 
         for (uint32_t k = 0; !st && k < held->n_ranges; k++) {
             struct matrix_sum *s = find_sum(g, held->ranges[k].matrix);
 
             if (!s && (st = add_sum(g, held->ranges[k].matrix, &s)))
                 break;
-            if (s->matrix->spec.sparse)
-                s->rows.room += held->ranges[k].count;
-            else
+            if (!s->matrix->spec.sparse) {
                 st = prepare_dense(s, &held->ranges[k]);
+                continue;
+            }
+            s->rows.room += held->ranges[k].count;
+            st = psd_store_write_rows(s->matrix, places, held->ranges[k].count);
+            places += held->ranges[k].count;
         }
     }
     if (!st)

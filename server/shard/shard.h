@@ -22,6 +22,7 @@ struct psd_shard;
 struct psd_shard_options {
     uint64_t control; /* secret that the coordinator's messages must carry */
     const struct psd_backend *backend;
+    bool                      can_save; /* its driver does errands: see errand.h */
 };
 
 /* What a shard refused without being able to answer, and other odd things. */

@@ -1,9 +1,9 @@
 /* image.c - see image.h. */
 #include "server/snapshot/image.h"
 
-#include <stdlib.h>
+#include "server/store/capture.h"
 
-void psd_capture_free(struct psd_capture **c);
+#include <stdlib.h>
 
 void psd_image_free(struct psd_image **image)
 {

@@ -6,13 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-struct psd_store {
-    uint32_t            shard;
-    uint64_t            seed;
-    size_t              n_matrices;
-    struct psd_matrix **matrices; /* sorted by number; the structs never move */
-};
-
 ps_status psd_store_new(struct psd_store **out, uint32_t shard, uint64_t seed)
 {
     struct psd_store *s = calloc(1, sizeof(*s));
@@ -26,11 +19,20 @@ ps_status psd_store_new(struct psd_store **out, uint32_t shard, uint64_t seed)
     return PS_OK;
 }
 
-static void chunk_drop(struct psd_chunk *c)
+void psd_chunk_drop(struct psd_chunk *c)
 {
     ps_buf_drop(&c->value);
     for (uint32_t i = 0; i < PSD_STORE_STATE_MAX; i++)
         ps_buf_drop(&c->state[i]);
+}
+
+void psd_chunk_share(struct psd_chunk *out, const struct psd_chunk *c)
+{
+    *out = *c;
+    ps_buf_share(c->value);
+    for (uint32_t i = 0; i < PSD_STORE_STATE_MAX; i++)
+        if (c->state[i])
+            ps_buf_share(c->state[i]);
 }
 
 static void matrix_free(struct psd_matrix *m)
@@ -38,7 +40,7 @@ static void matrix_free(struct psd_matrix *m)
     if (!m)
         return;
     for (size_t i = 0; i < m->n_chunks; i++)
-        chunk_drop(&m->chunks[i]);
+        psd_chunk_drop(&m->chunks[i]);
     free(m->chunks);
     psd_rows_free(&m->rows);
     free(m);
@@ -256,7 +258,7 @@ ps_status psd_store_write(struct psd_matrix *m, struct psd_chunk *c)
     for (uint32_t i = 0; st == PS_OK && i < m->n_state; i++)
         st = copy_shared(&own.state[i], c->state[i]);
     if (st) {
-        chunk_drop(&own);
+        psd_chunk_drop(&own);
         return st;
     }
     put(&c->value, &own.value);
@@ -274,6 +276,11 @@ ps_status psd_store_hold(struct psd_matrix *m, const uint64_t *keys, uint64_t n,
 void psd_store_release(struct psd_matrix *m, const uint32_t *places, uint64_t n)
 {
     psd_rows_release(m->rows, places, n);
+}
+
+ps_status psd_store_write_rows(struct psd_matrix *m, const uint32_t *places, uint64_t n)
+{
+    return psd_rows_write(m->rows, places, n);
 }
 
 void *psd_store_row(const struct psd_matrix *m, uint32_t place,

@@ -8,7 +8,8 @@
  * A store holds the matrices of one job on one shard.  It knows neither workers nor
  * optimisers; it keeps `n_state` arrays beside each value because it is told to.
  *
- * Sparse rows live in pages of flat memory, found by an open-addressing table; a row
+ * Sparse rows live in pages of flat memory, counted blocks like chunks (capture.h holds
+ * them), found by an open-addressing table; a row
  * is created at first touch by the initialiser, a function of (seed, name, key,
  * column).  A matrix may have a row limit: then a row too many is refused, or the one
  * goes that was used longest ago or least often, and starts anew when it comes back.
@@ -78,16 +79,24 @@ ps_status psd_store_write(struct psd_matrix *m, struct psd_chunk *c) PS_CHECKED;
  *
  * PS_ERR_LIMIT      there would be more rows than the matrix may have, even if all went
  *                   that nobody holds: nothing has changed
- * PS_ERR_NO_MEMORY  nothing has changed but that some rows may have been created
+ * PS_ERR_NO_MEMORY  nothing has changed but that some rows may have been created or,
+ *                   at the limit, have gone
  */
 ps_status psd_store_hold(struct psd_matrix *m, const uint64_t *keys, uint64_t n,
                          uint32_t *places) PS_CHECKED;
 void      psd_store_release(struct psd_matrix *m, const uint32_t *places, uint64_t n);
 
 /* The row at `place`: [cols] values, which are returned, then n_state x [cols] of
- * state. */
+ * state.  To be written only after psd_store_write_rows. */
 void *psd_store_row(const struct psd_matrix *m, uint32_t place,
                     void *state[PSD_STORE_STATE_MAX]);
+
+/*
+ * Makes the rows at these places writable: nobody else holds their pages afterwards.
+ * PS_ERR_NO_MEMORY: the rows are as they were.
+ */
+ps_status psd_store_write_rows(struct psd_matrix *m, const uint32_t *places,
+                               uint64_t n) PS_CHECKED;
 
 /* A number beside each row for whoever walks over rows that it holds: 0 before, to be
  * left as 0. */

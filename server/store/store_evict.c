@@ -11,7 +11,7 @@
 
 static bool goes_before(const struct psd_rows *r, uint32_t a, uint32_t b)
 {
-    const struct psd_mark *x = psd_rows_mark(r, a), *y = psd_rows_mark(r, b);
+    const struct psd_row_mark *x = psd_rows_mark(r, a), *y = psd_rows_mark(r, b);
 
     return x->uses != y->uses ? x->uses < y->uses : x->stamp < y->stamp;
 }
@@ -76,7 +76,7 @@ bool psd_evict_reserve(struct psd_rows *r, size_t n)
 
 void psd_evict_use(struct psd_rows *r, uint32_t place)
 {
-    struct psd_mark *mark = psd_rows_mark(r, place);
+    struct psd_row_mark *mark = psd_rows_mark(r, place);
 
     assert(mark->holds > 0); /* its place in the heap would be wrong */
     mark->stamp = ++r->stamp;
@@ -85,7 +85,7 @@ void psd_evict_use(struct psd_rows *r, uint32_t place)
 
 void psd_evict_hold(struct psd_rows *r, uint32_t place)
 {
-    struct psd_mark *mark = psd_rows_mark(r, place);
+    struct psd_row_mark *mark = psd_rows_mark(r, place);
 
     if (mark->holds++ == 0)
         take_out(r, mark->at);
@@ -93,7 +93,7 @@ void psd_evict_hold(struct psd_rows *r, uint32_t place)
 
 void psd_evict_release(struct psd_rows *r, uint32_t place)
 {
-    struct psd_mark *mark = psd_rows_mark(r, place);
+    struct psd_row_mark *mark = psd_rows_mark(r, place);
 
     if (--mark->holds == 0)
         rise(r, r->n_heap++, place);

@@ -4,13 +4,27 @@
  *     store.c          matrices by number, chunks of dense matrices
  *     store_sparse.c   rows by key (see store_rows.h)
  *     store_fill.c     what an element is before the first step
+ *     capture.c        everything as it is now, held
+ *     restore.c        everything as it was captured
  *
  * Thread: the shard that owns the store.
  */
 #ifndef PSD_STORE_STORE_PRIVATE_H
 #define PSD_STORE_STORE_PRIVATE_H
 
+#include "server/store/capture.h"
 #include "server/store/store.h"
+
+struct psd_store {
+    uint32_t            shard;
+    uint64_t            seed;
+    size_t              n_matrices;
+    struct psd_matrix **matrices; /* sorted by number; the structs never move */
+};
+
+/* Another holder of the same blocks, and one less. */
+void psd_chunk_share(struct psd_chunk *out, const struct psd_chunk *chunk);
+void psd_chunk_drop(struct psd_chunk *chunk);
 
 /*
  * Initial values of elements first .. first+n-1: a function of the seed, the matrix's
@@ -34,6 +48,19 @@ void     *psd_rows_at(const struct psd_rows *rows, uint32_t place);
 uint32_t *psd_rows_tag(const struct psd_rows *rows, uint32_t place);
 size_t    psd_rows_list(const struct psd_rows *rows, uint64_t from, size_t room,
                         uint64_t *keys, uint32_t *places, uint64_t *next);
+
+ps_status psd_rows_write(struct psd_rows *rows, const uint32_t *places,
+                         uint64_t n) PS_CHECKED;
+ps_status psd_rows_capture(struct psd_rows           *rows,
+                           struct psd_captured_rows **out) PS_CHECKED;
+
+/* A row that nobody holds, of these bytes; mark NULL: it was never used.  It may be one
+ * more than the limit.  PS_ERR_DATA: it is there already. */
+ps_status psd_rows_insert(struct psd_rows *rows, uint64_t key, const void *bytes,
+                          const struct psd_mark *mark) PS_CHECKED;
+
+/* Where rows go, those that are too many go. */
+void psd_rows_limit(struct psd_rows *rows);
 
 /* Adds what they take. */
 void psd_rows_account(const struct psd_rows *rows, struct psd_account *account);

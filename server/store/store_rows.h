@@ -4,6 +4,7 @@
  *     store_sparse.c  rows in pages, created and given away
  *     store_table.c   from a key to a row's place
  *     store_evict.c   which row goes when there are as many as there may be
+ *     store_pages.c   pages that captures hold
  *
  * Thread: the shard that owns the store.
  */
@@ -14,7 +15,7 @@
 #include "server/store/store_table.h"
 
 /* What is kept of a row that may have to go. */
-struct psd_mark {
+struct psd_row_mark {
     uint64_t hash;
     uint64_t uses;  /* frequency: how often; lru: 0, so that only `stamp` counts */
     uint64_t stamp; /* of the last use; they count up */
@@ -23,9 +24,11 @@ struct psd_mark {
 };
 
 struct psd_page {
-    uint8_t         *rows;
-    uint32_t        *tags;  /* see psd_store_tag */
-    struct psd_mark *marks; /* NULL when no row ever goes */
+    struct ps_buf       *block; /* of the rows */
+    uint8_t             *rows;  /* == block->data */
+    bool                 held;  /* a capture may hold the block */
+    uint32_t            *tags;  /* see psd_store_tag */
+    struct psd_row_mark *marks; /* NULL when no row ever goes */
 };
 
 struct psd_rows {
@@ -37,6 +40,7 @@ struct psd_rows {
 
     size_t           n_pages, pages_room;
     struct psd_page *pages;
+    size_t           n_held;   /* pages with `held` */
     uint32_t         n_places; /* ever used */
     uint32_t         free;     /* the first free one; PSD_NOWHERE: none */
     struct psd_table table;
@@ -48,12 +52,16 @@ struct psd_rows {
     size_t    heap_room;
 };
 
-static inline struct psd_mark *psd_rows_mark(const struct psd_rows *r, uint32_t place)
+static inline struct psd_row_mark *psd_rows_mark(const struct psd_rows *r,
+                                                 uint32_t               place)
 {
     uint32_t in_page = place & (((uint32_t)1 << r->page_shift) - 1);
 
     return &r->pages[place >> r->page_shift].marks[in_page];
 }
+
+/* store_pages.c: nobody else holds the page of this place afterwards. */
+ps_status psd_rows_own(struct psd_rows *rows, uint32_t place) PS_CHECKED;
 
 /* store_evict.c */
 

@@ -7,7 +7,6 @@
  */
 #include "server/store/store_rows.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +75,7 @@ void psd_rows_free(struct psd_rows **rows)
     if (!r)
         return;
     for (size_t i = 0; i < r->n_pages; i++) {
-        free(r->pages[i].rows);
+        ps_buf_drop(&r->pages[i].block);
         free(r->pages[i].tags);
         free(r->pages[i].marks);
     }
@@ -113,39 +112,44 @@ static ps_status no_memory(const struct psd_rows *r)
                    r->spec->name, (uintmax_t)r->table.n + 1, r->row_bytes);
 }
 
-static bool page_new(struct psd_page *page, const struct psd_rows *r)
+static ps_status page_new(struct psd_page *page, const struct psd_rows *r)
 {
-    size_t n = (size_t)1 << r->page_shift;
-    size_t bytes = (n * r->row_bytes + PS_BUF_ALIGN - 1) / PS_BUF_ALIGN * PS_BUF_ALIGN;
+    size_t    n = (size_t)1 << r->page_shift;
+    ps_status st;
 
-    /* The system backs what is touched, so a page costs what its rows take. */
-    *page = (struct psd_page){ .rows = aligned_alloc(PS_BUF_ALIGN, bytes),
-                               .tags = calloc(n, sizeof(*page->tags)) };
+    *page = (struct psd_page){ .tags = calloc(n, sizeof(*page->tags)) };
     if (evicts(r))
         page->marks = malloc(n * sizeof(*page->marks));
-    if (page->rows && page->tags && (page->marks || !evicts(r)))
-        return true;
-    free(page->rows);
-    free(page->tags);
-    free(page->marks);
-    return false;
+    if (!page->tags || (!page->marks && evicts(r)))
+        st = no_memory(r);
+    else /* The system backs what is touched, so a page costs what its rows take. */
+        st = ps_buf_new(&page->block, n * r->row_bytes);
+    if (st) {
+        free(page->tags);
+        free(page->marks);
+        return st;
+    }
+    page->block->len = n * r->row_bytes;
+    page->rows = page->block->data;
+    return PS_OK;
 }
 
-static bool add_page(struct psd_rows *r)
+static ps_status add_page(struct psd_rows *r)
 {
+    ps_status st;
+
     if (r->n_pages == r->pages_room) {
         size_t           room = r->pages_room ? 2 * r->pages_room : 8;
         struct psd_page *pages = realloc(r->pages, room * sizeof(*pages));
 
         if (!pages)
-            return false;
+            return no_memory(r);
         r->pages = pages;
         r->pages_room = room;
     }
-    if (!page_new(&r->pages[r->n_pages], r))
-        return false;
-    r->n_pages++;
-    return true;
+    st = page_new(&r->pages[r->n_pages], r);
+    r->n_pages += !st;
+    return st;
 }
 
 /* Room for places up to `n_places`, and for so many rows. */
@@ -154,9 +158,12 @@ static ps_status reserve(struct psd_rows *r, uint64_t n_places)
     if (n_places >= PSD_NOWHERE)
         return ps_fail(PS_ERR_LIMIT, "matrix %s: %ju rows on shard %u, at most %u",
                        r->spec->name, (uintmax_t)n_places, r->shard, PSD_NOWHERE - 1);
-    while (n_places > (uint64_t)r->n_pages << r->page_shift)
-        if (!add_page(r))
-            return no_memory(r);
+    while (n_places > (uint64_t)r->n_pages << r->page_shift) {
+        ps_status st = add_page(r);
+
+        if (st)
+            return st;
+    }
     if (!psd_table_reserve(&r->table, n_places - r->table.n) ||
         (evicts(r) && !psd_evict_reserve(r, n_places)))
         return no_memory(r);
@@ -165,24 +172,43 @@ static ps_status reserve(struct psd_rows *r, uint64_t n_places)
 
 /* ---- rows that come ------------------------------------------------------------ */
 
-/* There is room for it.  Nobody holds it yet. */
-static uint32_t create(struct psd_rows *r, uint64_t hash)
+/* Room for one more row, in a page that nobody else holds. */
+static ps_status reserve_one(struct psd_rows *r)
 {
-    const uint64_t cols = r->spec->cols;
-    const size_t   bytes = cols * ps_dtype_bytes(r->spec->dtype);
-    uint32_t       place = r->free;
-    uint8_t       *row;
+    ps_status st = PS_OK;
+
+    if (r->free == PSD_NOWHERE)
+        st = reserve(r, (uint64_t)r->n_places + 1);
+    return st ? st : psd_rows_own(r, r->free == PSD_NOWHERE ? r->n_places : r->free);
+}
+
+/* There is room for it.  Gives where it is to be written. */
+static uint8_t *take_place(struct psd_rows *r, struct psd_row_mark mark, uint32_t *out)
+{
+    uint32_t place = r->free;
 
     if (place == PSD_NOWHERE)
         place = r->n_places++;
     else
         r->free = psd_rows_mark(r, place)->at;
-    row = psd_rows_at(r, place);
+    if (evicts(r))
+        *psd_rows_mark(r, place) = mark;
+    psd_table_put(&r->table, mark.hash, place);
+    *out = place;
+    return psd_rows_at(r, place);
+}
+
+/* There is room for it.  Nobody holds it yet. */
+static uint32_t create(struct psd_rows *r, uint64_t hash)
+{
+    const uint64_t cols = r->spec->cols;
+    const size_t   bytes = cols * ps_dtype_bytes(r->spec->dtype);
+    uint32_t       place;
+    uint8_t       *row =
+        take_place(r, (struct psd_row_mark){ .hash = hash, .holds = 1 }, &place);
+
     psd_store_fill(r->spec, r->seed, psd_table_key(hash) * cols, cols, row);
     memset(row + bytes, 0, r->row_bytes - bytes);
-    if (evicts(r))
-        *psd_rows_mark(r, place) = (struct psd_mark){ .hash = hash, .holds = 1 };
-    psd_table_put(&r->table, hash, place);
     return place;
 }
 
@@ -195,8 +221,7 @@ static ps_status find_or_create(struct psd_rows *r, uint64_t hash, uint32_t *pla
         if (evicts(r))
             psd_evict_hold(r, *place);
     } else {
-        if (r->free == PSD_NOWHERE)
-            st = reserve(r, (uint64_t)r->n_places + 1);
+        st = reserve_one(r);
         if (!st)
             *place = create(r, hash);
     }
@@ -263,8 +288,8 @@ static ps_status refuse(const struct psd_rows *r, uint64_t fresh)
 
 static void evict(struct psd_rows *r)
 {
-    uint32_t         place = psd_evict_next(r);
-    struct psd_mark *mark = psd_rows_mark(r, place);
+    uint32_t             place = psd_evict_next(r);
+    struct psd_row_mark *mark = psd_rows_mark(r, place);
 
     psd_table_remove(&r->table, mark->hash);
     mark->at = r->free;
@@ -272,11 +297,16 @@ static void evict(struct psd_rows *r)
     r->evicted++;
 }
 
+/* Rows that may still come.  There may be too many: of another layout, put back. */
+static uint64_t room_of(const struct psd_rows *r)
+{
+    return r->table.n < r->limit ? r->limit - r->table.n : 0;
+}
+
 /* Room for `fresh` more rows, at the cost of others that nobody holds. */
 static ps_status make_room(struct psd_rows *r, uint64_t fresh)
 {
-    uint64_t  room = r->limit - r->table.n;
-    uint64_t  excess = fresh > room ? fresh - room : 0;
+    uint64_t  excess = fresh > room_of(r) ? fresh - room_of(r) : 0;
     ps_status st;
 
     if (excess > r->n_heap)
@@ -316,10 +346,8 @@ static ps_status hold_within_limit(struct psd_rows *r, const uint64_t *keys, uin
         }
     }
     st = make_room(r, count_distinct(missing, n_missing));
-    if (!st) {
+    if (!st)
         st = hold_all(r, keys, n, places);
-        assert(st == PS_OK); /* there is room */
-    }
     psd_rows_release(r, known, n_known);
     free(missing);
     return st;
@@ -328,7 +356,7 @@ static ps_status hold_within_limit(struct psd_rows *r, const uint64_t *keys, uin
 ps_status psd_rows_hold(struct psd_rows *r, const uint64_t *keys, uint64_t n,
                         uint32_t *places)
 {
-    if (n <= r->limit - r->table.n)
+    if (n <= room_of(r))
         return hold_all(r, keys, n, places);
     return hold_within_limit(r, keys, n, places);
 }
@@ -340,13 +368,49 @@ void psd_rows_release(struct psd_rows *r, const uint32_t *places, uint64_t n)
             psd_evict_release(r, places[i]);
 }
 
+/* ---- rows that are put back ---------------------------------------------------- */
+
+ps_status psd_rows_insert(struct psd_rows *r, uint64_t key, const void *bytes,
+                          const struct psd_mark *mark)
+{
+    uint64_t            hash = psd_table_hash(key);
+    struct psd_row_mark kept = { .hash = hash, .holds = 1 };
+    uint32_t            place;
+    ps_status           st;
+
+    if (psd_table_find(&r->table, hash) != PSD_NOWHERE)
+        return ps_fail(PS_ERR_DATA,
+                       "matrix %s: row %ju is in two parts of the snapshot",
+                       r->spec->name, (uintmax_t)key);
+    st = reserve_one(r);
+    if (st)
+        return st;
+    if (mark) {
+        kept.uses = mark->uses;
+        kept.stamp = mark->last;
+        if (mark->last > r->stamp)
+            r->stamp = mark->last;
+    }
+    memcpy(take_place(r, kept, &place), bytes, r->row_bytes);
+    if (evicts(r))
+        psd_evict_release(r, place);
+    return PS_OK;
+}
+
+void psd_rows_limit(struct psd_rows *r)
+{
+    while (r->table.n > r->limit && r->n_heap > 0)
+        evict(r);
+}
+
 /* ---- what there is ------------------------------------------------------------- */
 
 void psd_rows_account(const struct psd_rows *r, struct psd_account *a)
 {
     const size_t   value_bytes = r->spec->cols * ps_dtype_bytes(r->spec->dtype);
     const uint64_t places = (uint64_t)r->n_pages << r->page_shift;
-    const size_t beside = sizeof(uint32_t) + (evicts(r) ? sizeof(struct psd_mark) : 0);
+    const size_t   beside =
+        sizeof(uint32_t) + (evicts(r) ? sizeof(struct psd_row_mark) : 0);
 
     a->rows += r->table.n;
     a->evicted += r->evicted;
