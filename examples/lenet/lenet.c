@@ -16,8 +16,9 @@ struct training {
     struct lenet_task *task;
     ps_worker         *worker;
     ps_model          *model;
-    ps_status          reported; /* how the reports of the last epoch went */
-    ps_status          moved;    /* how the layers of this batch did */
+    ps_status          reported;  /* how the reports of the last epoch went */
+    ps_status          moved;     /* how the layers of this batch did */
+    char               why[1024]; /* it was not well */
 };
 
 /* Errors are said once, by main. */
@@ -51,12 +52,12 @@ static int gradient(void *ctx, const ps_step *step, double *loss)
     return t->moved != PS_OK;
 }
 
-/* The first failure is said here: the net goes on to the end of its pass. */
+/* The net goes on to the end of its pass: the first failure is kept until then. */
 static void layer_moved(struct training *t, ps_status st)
 {
     t->moved = st;
     if (st)
-        fprintf(stderr, "lenet: %s\n", ps_why());
+        snprintf(t->why, sizeof(t->why), "%s", ps_why());
 }
 
 static void before_layer(void *ctx, uint32_t layer)
@@ -144,15 +145,16 @@ static int run_worker(struct lenet_task *task)
 {
     struct training t = { .task = task };
     ps_status       st = train(&t);
-    int             code;
 
     if (!st)
         st = ps_worker_close(&t.worker);
     if (!st)
         return 0;
-    code = lenet_failed(st);
-    ps_worker_abandon(&t.worker, ps_why());
-    return code;
+    if (!t.moved)
+        snprintf(t.why, sizeof(t.why), "%s", ps_why());
+    fprintf(stderr, "lenet: %s\n", t.why);
+    ps_worker_abandon(&t.worker, t.why);
+    return ps_status_exit_code(st);
 }
 
 int main(int argc, char **argv)

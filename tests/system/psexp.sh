@@ -10,7 +10,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 153
+plan 155
 
 # ---- nine kinds of images --------------------------------------------------------------
 
@@ -256,6 +256,9 @@ ok "the summary names the reason" grep -q '"failure": "worker [01] ended with ex
 refused "a worker's own reason"  69 '^psexp: worker [01] ended with exit code 3: rank [01] of 2' tiny \
     -s "workers.command=sh -c 'echo rank \$PSW_RANK of \$PSW_WORLD_SIZE; exit 3'" -o fail2
 refused "a model that is none"   69 'ended with exit code 64: .*filters' tiny -s model.filters=4 -o fail3
+refused "gradients that are none" 69 'exit code 65: lenet: matrix .* holds a NaN or an infinity' tiny \
+    -s optimiser.lr=1e30 -s "workers.command=lenet --layerwise" -o fail6
+is "are said in one line" "$(grep -c '^lenet: ' fail6/worker-0.log)" 1
 refused "a worker that trains nothing" 65 'none of them joined the job tiny' tiny \
     -s workers.command=true -o fail4
 is "model: reaches the worker" \

@@ -5,7 +5,7 @@
 
 api=$top_builddir/tests/system/train_api
 
-plan 74
+plan 75
 
 awk 'BEGIN { for (i = 0; i < 67; i++) print i ",0" }' >data.csv
 psd_start first --set shards=2
@@ -106,6 +106,9 @@ job: {strategy: backup, spares: 1}
 train: {epochs: 3, batch: 2}" late-layers
 counted=$("$api" total '' late-layers)
 is "and its batches count all or not at all" "$(of_job late-layers batches)" "$counted"
+
+ok "a gradient function has to wait for each layer, and may leave the rest undone" \
+    "$api" unfinished "train: {epochs: 3, batch: 6}" unfinished
 
 # 12 batches of 5 of 60 samples: pushes of 12, 6, 3 and 2.
 for n in 1 2 4 8; do

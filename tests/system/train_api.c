@@ -321,6 +321,38 @@ static void run_late_layers(const char *text, const char *job)
     end(&r);
 }
 
+/* A gradient function that leaves layers as they are. */
+static void look_at_two_layers(struct run *r, const ps_batch *b)
+{
+    (void)b;
+    must(ps_model_wait(r->model, 0));
+    must(ps_model_wait(r->model, 2));
+}
+
+static void hand_over_one_layer(struct run *r, const ps_batch *b)
+{
+    look_at_two_layers(r, b);
+    must(ps_model_wait(r->model, 1));
+    must(ps_model_ready(r->model, 1));
+}
+
+static void run_unfinished(const char *text, const char *job)
+{
+    struct run r = { .look = look_at_two_layers };
+
+    begin(&r, text, job);
+    r.options.layerwise = 1;
+    refused(ps_train(r.worker, r.model, r.data, gradient, &r.options), PS_ERR_BAD_ARG,
+            "the gradient function did not wait for layer 1 of 3");
+    check(r.batches == 1 && ps_clock(r.worker) == 0);
+    r.look = hand_over_one_layer;
+    r.batches = 0;
+    r.options.epoch = expect_all;
+    must(ps_train(r.worker, r.model, r.data, gradient, &r.options));
+    check(r.batches == r.iterations * r.train.epochs);
+    end(&r);
+}
+
 /* Says what was counted in the end. */
 static void run_total(const char *text, const char *job)
 {
@@ -421,6 +453,7 @@ static const struct {
     { "refused", run_refused },
     { "outgrown", run_outgrown },
     { "late-layers", run_late_layers },
+    { "unfinished", run_unfinished },
 };
 
 int main(int argc, char **argv)
