@@ -84,6 +84,8 @@ void ps_settings_train(const ps_settings *settings, ps_train_settings *out)
         .growth_every = e->growth_every,
         .growth_max = e->growth_max,
         .npush = e->job.npush,
+        .nfetch = e->job.nfetch,
+        .models = e->job.average == PS_AVERAGE_MODEL,
     };
 }
 

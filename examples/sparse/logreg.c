@@ -121,6 +121,7 @@ static int iterate(struct training *t, const ps_batch *batch)
     double    loss = 0;
     bool      right;
     int       code = pull_for(t, t->samples.training, batch->sample, 0, batch->n);
+    double    began = task_seconds();
     ps_status st;
 
     if (code)
@@ -132,7 +133,9 @@ static int iterate(struct training *t, const ps_batch *batch)
     t->epoch_loss += loss / batch->n;
     t->n_epoch_loss++;
     ps_count_samples(t->task.worker, batch->n);
-    st = ps_weight(t->task.worker, batch->n);
+    st = ps_pace(t->task.worker, task_seconds() - began);
+    if (!st)
+        st = ps_weight(t->task.worker, batch->n);
     if (!st)
         st = ps_push_rows(t->weights, t->rows.keys, t->rows.n, t->rows.grad);
     if (!st)

@@ -21,6 +21,25 @@ int task_failed(const struct task *t, ps_status status)
     return status ? ps_status_exit_code(status) : 0;
 }
 
+/* Rows are pulled and pushed anew for each batch. */
+static int check_windows(const struct task *t)
+{
+    if (t->train.nfetch > 1 || t->train.npush > 1)
+        fprintf(stderr,
+                "%s: job.nfetch %llu and job.npush %llu, it pulls and pushes for each "
+                "batch, expected 1 and 1\n",
+                t->program, (unsigned long long)t->train.nfetch,
+                (unsigned long long)t->train.npush);
+    else if (t->train.models)
+        fprintf(stderr,
+                "%s: job.average: model, it pushes gradients, expected "
+                "gradient\n",
+                t->program);
+    else
+        return 0;
+    return EX_CONFIG;
+}
+
 int task_open(struct task *t, const char *program, const char *config, int serial)
 {
     ps_status st;
@@ -36,7 +55,7 @@ int task_open(struct task *t, const char *program, const char *config, int seria
     ps_settings_train(t->settings, &t->train);
     ps_settings_optimiser(t->settings, &t->optimiser);
     t->seed = t->train.seed;
-    return 0;
+    return serial ? 0 : check_windows(t);
 }
 
 int task_join(struct task *t, uint64_t clocks_per_epoch)

@@ -86,11 +86,12 @@ static int iterate(struct training *t)
 {
     struct pairs *p = &t->pairs;
     uint64_t      n;
-    double        loss;
+    double        loss, began;
     ps_status     st = rows_pull_both(&p->in, t->in, &p->out, t->out);
 
     if (st)
         return task_failed(&t->task, st);
+    began = task_seconds();
     loss = pairs_gradient(p, &n);
     t->loss += loss;
     t->n_loss += n;
@@ -98,7 +99,9 @@ static int iterate(struct training *t)
     t->epoch_loss += loss;
     t->n_epoch_loss += n;
     ps_count_samples(t->task.worker, t->task.train.batch);
-    st = rows_push_both(&p->in, t->in, &p->out, t->out);
+    st = ps_pace(t->task.worker, task_seconds() - began);
+    if (!st)
+        st = rows_push_both(&p->in, t->in, &p->out, t->out);
     if (!st)
         st = ps_finish(t->task.worker);
     return task_failed(&t->task, st);

@@ -11,7 +11,7 @@ PSD_BINDIR=$top_builddir
 export PSD_BINDIR
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 30
+plan 33
 
 cat >logreg.yaml <<END
 seed: 5
@@ -105,4 +105,10 @@ refused "one label" 65 'all have this one' "s,/train,/one,"
 refused "other labels in the test" 65 '^logreg: sample 2 of the test set has the label 2' "s,/test,/three,"
 ends "an observer" 69 'tester 0 ended with exit code 78: logreg: it cannot observe' \
     "$psexp" run logreg.yaml -q -o observed -s test.every=1 -s train.epochs=100000
+ends "windows of batches" 69 'exit code 78: logreg: job.nfetch 1 and job.npush 2, .*expected 1 and 1' \
+    "$psexp" run logreg.yaml -q -o windows -s job.npush=2
+ends "pushes of models" 69 'exit code 78: logreg: job.average: model, .*expected gradient' \
+    "$psexp" run logreg.yaml -q -o models -s job.average=model
+ends "a pace that is none" 69 'exit code 78: logreg: PSW_PACE: "fast"' \
+    "$psexp" run logreg.yaml -q -o paced -s "workers.command=env PSW_PACE=fast $logreg"
 refused "another format" 78 '^logreg: data.format: csv' "s/libsvm/csv/"

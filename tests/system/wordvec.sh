@@ -11,7 +11,7 @@ PSD_BINDIR=$top_builddir
 export PSD_BINDIR
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 22
+plan 24
 
 # Ten pairs of synonyms: "onea" and "twoa" stand between "left.a" and "right.a".
 LC_ALL=C awk 'BEGIN {
@@ -85,4 +85,7 @@ refused "a missing text" 'exit code 65: .*/nowhere: cannot be opened' -s data.tr
 refused "a command that fails" 'exit code 65: .*exit 3.* failed with exit code 3' \
     -s "data.train_features=''" -s "model.command=exit 3"
 refused "no text" 'exit code 78: .*names no file' -s "data.train_features=''"
+refused "windows of batches" 'exit code 78: wordvec: job.nfetch 2 and job.npush 1' -s job.nfetch=2
+refused "a pace that is none" 'exit code 78: wordvec: PSW_SLOW: "fast"' \
+    -s "workers.command=env PSW_SLOW=fast $top_builddir/wordvec"
 refused "another format" 'exit code 78: .*data.format: csv, expected text' -s data.format=csv

@@ -5,7 +5,7 @@
 
 api=$top_builddir/tests/system/worker_api
 
-plan 48
+plan 49
 
 psd_start first --set shards=3
 export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=20000
@@ -18,6 +18,7 @@ ok "many requests at once, waited for in any order" "$api" async
 ok "an observer reads and does not wait" "$api" observer
 ok "a worker that leaves does not hold back the others" "$api" abandoned
 ok "a child process is told that nothing here is its own" "$api" forked
+ok "a worker paces itself" env PSW_PACE= PSW_SLOW= PSW_HICCUPS= "$api" pace
 
 threads=$top_builddir/tests/system/worker_threads
 ok "callbacks are told once, in a later call" "$threads" callbacks

@@ -607,6 +607,44 @@ static void run_abandoned(const char *unused)
     must(ps_worker_close(&stays));
 }
 
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Longer is always possible; shorter is not. */
+static void expect_pause(ps_worker *w, double worked, double least)
+{
+    double began = now();
+
+    must(ps_pace(w, worked));
+    check(now() - began >= least);
+}
+
+static void run_pace(const char *argument)
+{
+    ps_worker *w = joined("pace", 1, 0);
+
+    (void)argument;
+    expect_pause(w, 1e9, 0); /* as fast as it can */
+    setenv("PSW_PACE", "0.02", 1);
+    expect_pause(w, 0.005, 0.014);
+    setenv("PSW_SLOW", "2", 1);
+    expect_pause(w, 0.025, 0.024);
+    setenv("PSW_PACE", "", 1);
+    setenv("PSW_SLOW", "", 1);
+    setenv("PSW_HICCUPS", "1:4", 1);
+    expect_pause(w, 0.01, 0.029);
+    refused(ps_pace(w, -1), PS_ERR_BAD_ARG, "work of -1 seconds, expected 0 or more");
+    refused(ps_pace(w, NAN), PS_ERR_BAD_ARG, "expected 0 or more");
+    setenv("PSW_HICCUPS", "often", 1);
+    refused(ps_pace(w, 0), PS_ERR_CONFIG, "PSW_HICCUPS: \"often\"");
+    must(ps_worker_close(&w));
+}
+
 static const struct {
     const char *name;
     void (*run)(const char *argument);
@@ -620,6 +658,7 @@ static const struct {
     { "settings", run_settings },   { "timeout", run_timeout },
     { "open", run_open },           { "waiting", run_waiting },
     { "abandoned", run_abandoned }, { "busy", run_busy },
+    { "pace", run_pace },
 };
 
 int main(int argc, char **argv)

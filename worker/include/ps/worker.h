@@ -101,6 +101,8 @@ typedef struct ps_train_settings {
     uint64_t     npush;  /* batches of a push, which is a clock of the job */
     double   test_every; /* seconds between an observer's tests; 0: the workers test */
     uint64_t test_limit; /* samples of the test set; 0 = all */
+    uint64_t nfetch;     /* batches of a pull */
+    int      models;     /* average: model, a push is a difference of models */
 } ps_train_settings;
 
 PS_API void ps_settings_train(const ps_settings *settings, ps_train_settings *out);
@@ -211,6 +213,17 @@ PS_API ps_status ps_report(ps_worker *worker, const char *metric, double value);
 
 /* Counts samples towards the job's samples per second. */
 PS_API void ps_count_samples(ps_worker *worker, uint64_t samples);
+
+/*
+ * Makes the worker slower than it is, to see what stragglers do to a job: after the
+ * gradients of an iteration, which took so long, and before their push it sleeps as
+ * PSW_PACE, PSW_SLOW and PSW_HICCUPS say; see libpsworker(3).  Where they say nothing
+ * it returns at once.  ps_train does so itself.
+ *
+ * PS_ERR_CONFIG    a variable is malformed
+ * PS_ERR_BAD_ARG   `seconds` is negative or not finite
+ */
+PS_API ps_status ps_pace(ps_worker *worker, double seconds) PS_CHECKED;
 
 /* ---- matrices ------------------------------------------------------------------ */
 
