@@ -222,8 +222,9 @@ static ps_status take_texts(struct ps_arena *a, const Psd__Wire__Header *m,
 
 static ps_status check_needs(const struct ps_header *h, const struct ps_kind_rule *rule)
 {
-    bool spec = (rule->needs & PS_NEED_JOB_SPEC) ||
-                (h->kind == PS_MSG_HELLO && !(h->flags & PS_FLAG_OBSERVER));
+    bool spec =
+        (rule->needs & PS_NEED_JOB_SPEC) ||
+        (h->kind == PS_MSG_HELLO && !(h->flags & PS_FLAG_OBSERVER) && h->session == 0);
 
     if (spec && !h->job_spec)
         return ps_bad(h, "no job_spec, expected one");

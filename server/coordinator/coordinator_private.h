@@ -128,6 +128,9 @@ enum coord_state {
 
 struct coord_job {
     uint32_t           number;
+    uint64_t           run;   /* random: names what is saved of it */
+    uint64_t           life;  /* from 1; one more with each rollback */
+    uint64_t           epoch; /* random, of this life: server_epoch of its messages */
     struct ps_job_spec spec;
     enum coord_state   state;
     ps_status          status; /* of an aborted or failed job, and the sentence */
@@ -250,7 +253,8 @@ void      coord_operation_free(struct coord_operation **operation);
 ps_status coord_operation_ask(struct coord_operation   *operation,
                               const struct coord_asker *asker) PS_CHECKED;
 
-/* One more message, to a shard of the cluster; `h` gets what such messages carry. */
+/* One more message, to a shard of the cluster; `h` gets what such messages carry, but
+ * for server_epoch. */
 ps_status coord_operation_call(struct psd_coordinator *c,
                                struct coord_operation *operation, uint32_t shard,
                                struct ps_header *h) PS_CHECKED;

@@ -81,7 +81,6 @@ ps_status coord_operation_call(struct psd_coordinator *c,
     h->kind = operation->kind;
     h->request = c->next_request;
     h->session = c->servers[c->shards[shard].server].control;
-    h->server_epoch = c->options.server_epoch;
     st = ps_wire_encode(h, &head);
     if (st)
         return st;

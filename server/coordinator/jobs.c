@@ -96,6 +96,7 @@ ps_status coord_job_call(struct psd_coordinator *c, const struct coord_job *job,
                          struct coord_operation *operation, struct ps_header *h)
 {
     h->job = job->number;
+    h->server_epoch = job->epoch;
     for (uint32_t i = 0; i < job->n_shards; i++) {
         ps_status st;
 
@@ -114,6 +115,8 @@ static ps_status compose_job(struct psd_coordinator *c, struct coord_job *job,
 {
     struct ps_member expected[COORD_MEMBERS_PIECE];
     struct ps_header h = {
+        .run = job->run,
+        .after = job->life,
         .n_shards = job->n_shards,
         .job_spec = &job->spec,
         .members = expected,
@@ -128,7 +131,7 @@ static ps_status compose_job(struct psd_coordinator *c, struct coord_job *job,
 static ps_status compose(struct psd_coordinator *c, struct coord_job *job,
                          struct coord_operation *operation)
 {
-    struct ps_header h = { 0 };
+    struct ps_header h = { .after = job->life };
 
     switch (operation->kind) {
     case PS_MSG_JOB: return compose_job(c, job, operation);
@@ -298,6 +301,9 @@ ps_status coord_job_new(struct psd_coordinator *c, const struct ps_job_spec *spe
         return st;
     }
     job->number = ++c->last_job;
+    job->run = coord_secret(c);
+    job->life = 1;
+    job->epoch = coord_secret(c);
     c->jobs[c->n_jobs++] = job;
     ps_log(PS_LOG_INFO, "job %s: created for %u workers, %s, on %u shards", spec->name,
            spec->workers, ps_strategy_name(spec->strategy), job->n_shards);

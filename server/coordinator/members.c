@@ -97,7 +97,7 @@ static void welcome(struct psd_coordinator *c, const struct coord_job *job,
         .session = m->session,
         .rank = m->rank,
         .incarnation = m->incarnation,
-        .server_epoch = c->options.server_epoch,
+        .server_epoch = job->epoch,
         .membership_epoch = job->membership_epoch,
         .map_epoch = job->map_epoch,
         .n_shards = job->n_shards,
@@ -316,6 +316,28 @@ static ps_status hello_worker(struct psd_coordinator *c, const struct coord_requ
     return answer_when_told(c, job, m, &asker);
 }
 
+/* One that was here before the job went back: it goes on as who it was. */
+static ps_status hello_again(struct psd_coordinator *c, const struct coord_request *r)
+{
+    struct coord_asker   asker = r->asker;
+    struct coord_job    *job;
+    struct coord_member *m;
+    ps_status            st;
+
+    job = coord_job_at(c, r->h->job);
+    if (!job || strcmp(job->spec.name, r->h->name) != 0)
+        return ps_fail(PS_ERR_UNKNOWN, "job %s: not known here by number %u",
+                       r->h->name, r->h->job);
+    st = coord_member_find(c, r, &job, &m);
+    if (!st)
+        st = coord_member_check(job, m);
+    if (st)
+        return st;
+    asker.rank = m->rank;
+    asker.session = m->session;
+    return answer_when_told(c, job, m, &asker);
+}
+
 static struct coord_member *known_observer(struct coord_job           *job,
                                            const struct coord_request *r)
 {
@@ -328,11 +350,12 @@ static struct coord_member *known_observer(struct coord_job           *job,
 static ps_status hello_observer(struct psd_coordinator     *c,
                                 const struct coord_request *r)
 {
-    struct coord_asker   asker = r->asker;
-    struct coord_job    *job = coord_job_find(c, r->h->name);
+    struct coord_asker asker = r->asker;
+    struct coord_job  *job =
+        r->h->session ? coord_job_at(c, r->h->job) : coord_job_find(c, r->h->name);
     struct coord_member *m;
 
-    if (!job)
+    if (!job || strcmp(job->spec.name, r->h->name) != 0)
         return ps_fail(PS_ERR_UNKNOWN, "job %s: not known here", r->h->name);
     if (job->status)
         return ps_fail(job->status, "%s", job->why);
@@ -359,7 +382,9 @@ ps_status coord_hello(struct psd_coordinator *c, const struct coord_request *r)
 
     if (st)
         return st;
-    return r->h->flags & PS_FLAG_OBSERVER ? hello_observer(c, r) : hello_worker(c, r);
+    if (r->h->flags & PS_FLAG_OBSERVER)
+        return hello_observer(c, r);
+    return r->h->session ? hello_again(c, r) : hello_worker(c, r);
 }
 
 /* ---- staying ----------------------------------------------------------------- */
@@ -369,7 +394,9 @@ static void heard(struct psd_coordinator *c, struct coord_job *job,
 {
     m->heard_ns = c->now_ns;
     m->route = r->asker.route;
-    if (m->rank != COORD_OBSERVER_RANK && r->h->clock > m->clock)
+    /* One that has not heard of a rollback is not where it thinks. */
+    if (m->rank != COORD_OBSERVER_RANK && r->h->server_epoch == job->epoch &&
+        r->h->clock > m->clock)
         m->clock = r->h->clock;
     if (r->h->traffic)
         m->traffic = *r->h->traffic;
@@ -413,6 +440,7 @@ ps_status coord_member_check(const struct coord_job *job, const struct coord_mem
 
 ps_status coord_beat(struct psd_coordinator *c, const struct coord_request *r)
 {
+    struct ps_header     ok = { .kind = PS_MSG_OK };
     struct coord_job    *job;
     struct coord_member *m;
     ps_status            st;
@@ -425,7 +453,9 @@ ps_status coord_beat(struct psd_coordinator *c, const struct coord_request *r)
         st = coord_member_check(job, m);
     if (st)
         return st;
-    coord_answer_ok(c, &r->asker);
+    ok.job = job->number;
+    ok.server_epoch = job->epoch; /* by which it learns of a rollback */
+    coord_answer(c, &r->asker, &ok, NULL, 0);
     return PS_OK;
 }
 

@@ -14,7 +14,7 @@ ps_status coord_stats_compose(struct psd_coordinator *c,
                               struct coord_operation *operation)
 {
     for (uint32_t i = 0; i < c->n_shards; i++) {
-        struct ps_header h = { 0 };
+        struct ps_header h = { .server_epoch = c->options.server_epoch };
         ps_status        st;
 
         if (c->shards[i].lost)

@@ -104,8 +104,8 @@ static void shard_answers(const struct ps_parcel *p)
     if (ask->kind == kind_mute && p->route.index == 1)
         return;
     ck_assert(damaging || ask->session == CONTROL);
-    ck_assert_uint_eq(ask->server_epoch, EPOCH);
     if (ask->kind == PS_MSG_STATS) {
+        ck_assert_uint_eq(ask->server_epoch, EPOCH);
         h.kind = PS_MSG_STATS_OK;
         h.n_job_stats = 2;
         h.job_stats = stats;
@@ -254,7 +254,7 @@ static uint32_t told_state(uint16_t shard, uint32_t rank)
 struct worker {
     unsigned peer;
     uint32_t job, rank, incarnation;
-    uint64_t session;
+    uint64_t session, epoch;
 };
 
 static struct ps_job_spec spec_of(const char *name, uint32_t workers)
@@ -287,7 +287,8 @@ static struct worker welcomed(unsigned peer, uint64_t request)
     const struct ps_header *h = answer(peer, request, PS_MSG_WELCOME);
 
     ck_assert_uint_ne(h->session, 0);
-    return (struct worker){ peer, h->job, h->rank, h->incarnation, h->session };
+    return (struct worker){ peer,           h->job,     h->rank,
+                            h->incarnation, h->session, h->server_epoch };
 }
 
 static struct worker join_as(unsigned peer, uint32_t rank,
@@ -320,6 +321,7 @@ static struct ps_header from(const struct worker *w, uint32_t kind, uint64_t req
         .job = w->job,
         .rank = w->rank,
         .session = w->session,
+        .server_epoch = w->epoch,
     };
 }
 
@@ -488,7 +490,7 @@ START_TEST(first_worker_creates_the_job_and_is_welcome)
     ck_assert_uint_eq(h->job, 1);
     ck_assert_uint_eq(h->rank, 1);
     ck_assert_uint_eq(h->incarnation, 1);
-    ck_assert_uint_eq(h->server_epoch, EPOCH);
+    ck_assert_uint_ne(h->server_epoch, 0);
     ck_assert_uint_eq(h->n_endpoints, N_SHARDS);
     ck_assert_str_eq(h->endpoints[2], "tcp://127.0.0.1:6003");
     ck_assert_str_eq(h->job_spec->name, "lenet");
@@ -614,6 +616,103 @@ START_TEST(same_hello_again_gets_the_same_welcome)
     ck_assert_uint_eq(a.incarnation, b.incarnation);
     hello(77, 2, 1, &spec); /* another call of the same process is another worker */
     expect_error(77, 2, PS_ERR_RANK, "taken");
+}
+END_TEST
+
+START_TEST(shards_learn_the_run_and_the_life_of_a_job)
+{
+    struct ps_job_spec      spec = spec_of("lenet", 1);
+    struct worker           w = join_as(1, 0, &spec);
+    const struct ps_header *h = told(1, PS_MSG_JOB);
+
+    ck_assert_uint_ne(h->run, 0);
+    ck_assert_uint_eq(h->after, 1);
+    ck_assert_uint_eq(h->server_epoch, w.epoch);
+    ck_assert_uint_eq(told(1, PS_MSG_MEMBERS)->server_epoch, w.epoch);
+}
+END_TEST
+
+START_TEST(runs_and_epochs_of_jobs_differ)
+{
+    struct ps_job_spec a = spec_of("a", 1), b = spec_of("b", 1);
+    struct worker      in_a = join_as(1, 0, &a), in_b;
+    uint64_t           run = told(0, PS_MSG_JOB)->run;
+
+    in_b = join_as(2, 0, &b);
+    ck_assert_uint_ne(in_a.epoch, in_b.epoch);
+    ck_assert_uint_ne(run, told(0, PS_MSG_JOB)->run);
+}
+END_TEST
+
+START_TEST(beat_is_answered_with_the_epoch_of_the_job)
+{
+    struct ps_job_spec spec = spec_of("lenet", 1);
+    struct worker      w = join_as(1, 0, &spec);
+
+    beat(&w, 2, 5);
+    ck_assert_uint_eq(answer(1, 2, PS_MSG_OK)->server_epoch, w.epoch);
+    ck_assert_uint_eq(watch(9, 1, "lenet", 0)->clock, 5);
+}
+END_TEST
+
+START_TEST(clock_of_another_life_does_not_count)
+{
+    struct ps_job_spec spec = spec_of("lenet", 1);
+    struct worker      w = join_as(1, 0, &spec);
+
+    beat(&w, 2, 5);
+    w.epoch ^= 1;
+    beat(&w, 3, 9);
+    ck_assert_uint_eq(watch(9, 1, "lenet", 0)->clock, 5);
+}
+END_TEST
+
+static void hello_with_session(const struct worker *w, uint64_t request,
+                               const char *job)
+{
+    struct ps_header h = from(w, PS_MSG_HELLO, request);
+
+    h.incarnation = w->incarnation;
+    h.name = job;
+    h.flags = w->rank == OBSERVER ? PS_FLAG_OBSERVER : 0;
+    h.pid = w->peer;
+    h.text = "host-a";
+    say(w->peer, &h);
+}
+
+START_TEST(member_that_says_hello_again_stays_who_it_was)
+{
+    struct ps_job_spec spec = spec_of("lenet", 2);
+    struct worker      a = join_as(77, 1, &spec), b;
+
+    hello_with_session(&a, 8, "lenet");
+    b = welcomed(77, 8);
+    ck_assert_uint_eq(a.session, b.session);
+    ck_assert_uint_eq(a.incarnation, b.incarnation);
+    ck_assert_uint_eq(b.rank, 1);
+    a.session ^= 1;
+    hello_with_session(&a, 9, "lenet");
+    expect_error(77, 9, PS_ERR_DENIED, "wrong session");
+    hello_with_session(&b, 10, "other");
+    expect_error(77, 10, PS_ERR_UNKNOWN, "job other");
+    bye(&b, 11, "");
+    hello_with_session(&b, 12, "lenet");
+    expect_error(77, 12, PS_ERR_RANK, "has left");
+}
+END_TEST
+
+START_TEST(observer_that_says_hello_again_is_admitted_anew)
+{
+    struct ps_job_spec spec = spec_of("lenet", 1);
+    struct worker      w = join_as(1, 0, &spec), o = observe(2, "lenet"), again;
+
+    hello_with_session(&o, 8, "lenet");
+    again = welcomed(2, 8);
+    ck_assert_uint_eq(again.job, w.job);
+    ck_assert_uint_eq(again.rank, OBSERVER);
+    o.job++;
+    hello_with_session(&o, 9, "lenet");
+    expect_error(2, 9, PS_ERR_UNKNOWN, "job lenet");
 }
 END_TEST
 
@@ -1658,7 +1757,6 @@ START_TEST(token_is_asked_of_everyone_who_has_no_session)
     struct ps_header         h = {
                 .name = "lenet",
                 .job_spec = &spec,
-                .session = 9,
                 .n_endpoints = 1,
                 .endpoints = &endpoint,
     };
@@ -1669,12 +1767,14 @@ START_TEST(token_is_asked_of_everyone_who_has_no_session)
     for (unsigned k = 0; k < 4; k++)
         for (unsigned i = 0; i < 4; i++) {
             h.kind = kinds[k];
+            h.session = kinds[k] == PS_MSG_JOIN ? 9 : 0;
             h.request = 10 * k + i + 1;
             h.token = wrong[i];
             say(1, &h);
             expect_error(1, h.request, PS_ERR_DENIED, "token");
         }
     h.kind = PS_MSG_HELLO;
+    h.session = 0;
     h.request = 99;
     h.token = "secret";
     say(1, &h);
@@ -1873,6 +1973,12 @@ static Suite *coordinator_suite(void)
     tcase_add_test(t, rank_must_be_below_the_worker_count);
     tcase_add_test(t, rank_is_taken_once);
     tcase_add_test(t, same_hello_again_gets_the_same_welcome);
+    tcase_add_test(t, shards_learn_the_run_and_the_life_of_a_job);
+    tcase_add_test(t, runs_and_epochs_of_jobs_differ);
+    tcase_add_test(t, beat_is_answered_with_the_epoch_of_the_job);
+    tcase_add_test(t, clock_of_another_life_does_not_count);
+    tcase_add_test(t, member_that_says_hello_again_stays_who_it_was);
+    tcase_add_test(t, observer_that_says_hello_again_is_admitted_anew);
     tcase_add_test(t, same_hello_while_pending_is_answered_once);
     tcase_add_test(t, jobs_do_not_see_each_other);
     tcase_add_test(t, jobs_are_bounded);

@@ -857,7 +857,7 @@ static void spoil_no_spec(void)
 }
 static void spoil_hello_spec(void)
 {
-    wrong.kind = PS_MSG_HELLO, wrong.job_spec = NULL;
+    wrong.kind = PS_MSG_HELLO, wrong.job_spec = NULL, wrong.session = 0;
 }
 static void spoil_no_matrix(void)
 {
