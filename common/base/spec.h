@@ -142,6 +142,18 @@ struct ps_matrix_spec {
     uint32_t evict;        /* ps_evict: what happens when they are there */
 };
 
+/*
+ * Part `index` of a snapshot of a job that had n_shards shards.  Under bsp and backup
+ * `set` is the clock, the same in all parts of a snapshot; under asp and ssp, where
+ * each shard saves for itself, it counts the snapshots of that shard.  `life` is the
+ * job's when it was saved (JOB): after a rollback the same set may be saved again, of
+ * other members, and parts of different lives do not make a snapshot.
+ */
+struct ps_part {
+    uint32_t index, n_shards;
+    uint64_t set, life;
+};
+
 /* bsp, mean, shrink, refuse, sgd with lr 0.01, one worker, 1 spare, slack 3, no scale,
  * lambda 0.04, windows of 1 batch, local sgd, gradients, applied, no snapshots; the
  * name is empty. */

@@ -107,18 +107,6 @@ struct ps_member {
     uint64_t epochs; /* ACTIVE: that had ended when it joined */
 };
 
-/*
- * Part `index` of a snapshot of a job that had n_shards shards.  Under bsp and backup
- * `set` is the clock, the same in all parts of a snapshot; under asp and ssp, where
- * each shard saves for itself, it counts the snapshots of that shard.  `life` is the
- * job's when it was saved (JOB): after a rollback the same set may be saved again, of
- * other members, and parts of different lives do not make a snapshot.
- */
-struct ps_part {
-    uint32_t index, n_shards;
-    uint64_t set, life;
-};
-
 /* One line of the run record: what a worker reported, and when. */
 struct ps_report_record {
     uint64_t number; /* given by the coordinator, from 1 */
