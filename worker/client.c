@@ -52,19 +52,16 @@ void psw_client_free(struct psw_client **client)
     if (!c)
         return;
     psw_lane_clear(&c->coordinator);
-    for (uint32_t i = 0; i < c->n_shards; i++) {
-        psw_lane_clear(&c->shards[i].lane);
-        free(c->shards[i].pack.pieces);
-    }
+    psw_lane_clear(&c->resume.held);
     while (c->tickets)
         psw_ticket_free(c->tickets);
+    psw_session_leave(c);
     for (struct ps_matrix *m = c->matrices; m;) {
         struct ps_matrix *next = m->next;
 
         free(m);
         m = next;
     }
-    free(c->shards);
     free(c->reports);
     free(c->coordinator_text);
     free(c->token_text);
@@ -225,7 +222,18 @@ static void go_on_from(struct psw_client *c, uint64_t clock)
         c->clock = c->told;
 }
 
-/* Every answer comes through here.  True: the request, changed, is to be sent again. */
+/* A job that goes back lets nobody in until that is done. */
+static bool greet_again(struct psw_client *c, struct psw_request *r)
+{
+    struct ps_header h;
+
+    psw_session_hello(c, &h);
+    psw_client_sign(c, &h);
+    return psw_request_change(c, r, &h);
+}
+
+/* Every answer but those of a resume comes through here.  True: the request, changed,
+ * is to be sent again. */
 static bool answered(struct psw_client *c, struct psw_lane *lane, struct psw_request *r,
                      const struct ps_header *h, const struct ps_parcel *in)
 {
@@ -233,6 +241,9 @@ static bool answered(struct psw_client *c, struct psw_lane *lane, struct psw_req
         psw_rest_answer(c, &c->shards[lane->route.index], r, h);
         return false;
     }
+    if (r->kind == PS_MSG_HELLO && h->kind == PS_MSG_ERROR &&
+        h->status == PS_ERR_ROLLBACK)
+        return greet_again(c, r);
     if (h->kind == PS_MSG_ERROR) {
         ps_status st = h->status < 0 ? (ps_status)h->status : PS_ERR_BAD_MESSAGE;
 
@@ -252,6 +263,16 @@ static bool answered(struct psw_client *c, struct psw_lane *lane, struct psw_req
     return psw_answer_run(c, &c->shards[lane->route.index], r, h, in);
 }
 
+/* One that says of this life that it has begun comes late. */
+static void noticed(struct psw_client *c, uint64_t now_ns, const struct ps_header *h,
+                    struct ps_outbox *out)
+{
+    if (h->status != PS_ERR_ROLLBACK)
+        psw_client_notice(c, (ps_status)h->status, h->text);
+    else if (h->server_epoch != c->server_epoch)
+        psw_client_roll_back(c, now_ns, out);
+}
+
 static void take(struct psw_client *c, struct psw_lane *lane, uint64_t now_ns,
                  const struct ps_parcel *in, struct ps_outbox *out)
 {
@@ -264,12 +285,25 @@ static void take(struct psw_client *c, struct psw_lane *lane, uint64_t now_ns,
     if (st && st != PS_ERR_PROTOCOL)
         return; /* damaged: as if lost */
     if (!st && h.kind == PS_MSG_NOTICE) {
-        psw_client_notice(c, (ps_status)h.status, h.text);
+        noticed(c, now_ns, &h, out);
         return;
     }
     r = psw_lane_answered(lane, h.request);
     if (!r)
         return;
+    if (!st && psw_resume_owns(r)) {
+        psw_request_free(r);
+        psw_resume_answer(c, lane, &h, now_ns);
+        return;
+    }
+    if (!st && psw_resume_begins(c, lane, &h)) {
+        if (lane == &c->coordinator)
+            psw_queue_add(&c->resume.held.queue, r);
+        else
+            psw_request_free(r);
+        psw_client_roll_back(c, now_ns, out);
+        return;
+    }
     if (st && r->ticket)
         psw_ticket_fail(r->ticket, st, "%s: speaks another version of the protocol",
                         psw_lane_name(lane, name, sizeof(name)));
@@ -287,6 +321,7 @@ void psw_client_handle(struct psw_client *c, uint64_t now_ns, struct ps_parcel *
     if (lane && in->head)
         take(c, lane, now_ns, in, out);
     ps_parcel_drop(in);
+    psw_resume_settle(c);
     psw_session_tick(c, now_ns);
     psw_client_send(c, now_ns, out);
     psw_client_settle(c);
@@ -296,6 +331,7 @@ void psw_client_handle(struct psw_client *c, uint64_t now_ns, struct ps_parcel *
 
 void psw_client_tick(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
 {
+    psw_resume_tick(c, now_ns);
     psw_session_tick(c, now_ns);
     psw_client_send(c, now_ns, out);
     psw_lane_tick(&c->coordinator, now_ns, out, &c->traffic);
@@ -308,7 +344,10 @@ uint64_t psw_client_next_tick(const struct psw_client *c)
 {
     uint64_t next = psw_lane_next_tick(&c->coordinator);
 
-    if (c->n_reports > 0 && c->n_reporting == 0 && c->reports_due_ns < next)
+    if (c->resume.stage == PSW_PAUSING && c->resume.due_ns < next)
+        next = c->resume.due_ns;
+    if (c->n_reports > 0 && c->n_reporting == 0 && !psw_is_resuming(c) &&
+        c->reports_due_ns < next)
         next = c->reports_due_ns;
     for (uint32_t i = 0; i < c->n_shards; i++) {
         uint64_t lane = psw_lane_next_tick(&c->shards[i].lane);
@@ -339,6 +378,21 @@ const char *psw_client_endpoint(const struct psw_client *c, uint32_t shard)
 uint64_t psw_client_clock(const struct psw_client *c)
 {
     return c->clock;
+}
+
+uint64_t psw_client_rollbacks(const struct psw_client *c)
+{
+    return c->resume.n;
+}
+
+uint32_t psw_client_life(const struct psw_client *c)
+{
+    return c->life;
+}
+
+uint64_t psw_client_epoch(const struct psw_client *c)
+{
+    return c->server_epoch;
 }
 
 bool psw_client_is_observer(const struct psw_client *c)

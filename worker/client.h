@@ -35,6 +35,9 @@
  * is as old as the oldest value in it, and would look fresh if its worker read a
  * counter just before the push.
  *
+ * A job that is saved may go back to an earlier clock, and the client with it: see
+ * psw_client_roll_back.
+ *
  * Thread: one at a time.
  */
 #ifndef PSW_CLIENT_H
@@ -190,6 +193,34 @@ ps_status psw_client_bye(struct psw_client *client, uint64_t now_ns, const char 
 /* The server said, on whatever path, that it is over: every ticket fails, now and
  * later. */
 void psw_client_notice(struct psw_client *client, ps_status status, const char *why);
+
+/*
+ * The job went back: a shard has said so, or a NOTICE, or whoever calls this.  All
+ * requests are dropped, and nothing of them is sent again; requests to the coordinator
+ * wait.  The client says HELLO again, takes the new epoch and shards, opens the
+ * matrices if their maps have changed, and asks each shard with RESUME where it is: its
+ * clock is the lowest answer, and pushes are numbered on from the answers.  What has
+ * begun till then stays open, and fails with PS_ERR_ROLLBACK at the end of that.
+ *
+ * A caller that does not know of it must not begin anything as if nothing had happened:
+ * until one result or call has been PS_ERR_ROLLBACK, each operation that begins is.
+ *
+ * Shards of an asp job may be at different clocks.  One that has an iteration already
+ * gets no pushes for it: their numbers are those of the pushes after it.
+ */
+void psw_client_roll_back(struct psw_client *client, uint64_t now_ns,
+                          struct ps_outbox *out);
+
+/* How many rollbacks it has gone through.  Whoever asks and acts on it has been told.
+ */
+uint64_t psw_client_rollbacks(const struct psw_client *client);
+void     psw_client_told(struct psw_client *client);
+
+/* Counts the times that it was welcomed: when it changes, so may the shards have. */
+uint32_t psw_client_life(const struct psw_client *client);
+
+/* Of the job's life, as the server calls it. */
+uint64_t psw_client_epoch(const struct psw_client *client);
 
 void psw_client_weight(struct psw_client *client, double samples);
 

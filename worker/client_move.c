@@ -166,8 +166,9 @@ static ps_status stage_pull(const struct mover *mv, struct psw_shard *sh)
 static ps_status flush(const struct mover *mv, struct psw_shard *sh, bool last)
 {
     bool      has = sh->pack.n > 0;
-    bool      pushes = mv->moves & PSW_PUSH && has;
-    bool      finishes = mv->moves & PSW_FINISH && last;
+    bool      over = mv->client->clock < sh->done; /* it has this iteration */
+    bool      pushes = mv->moves & PSW_PUSH && has && !over;
+    bool      finishes = mv->moves & PSW_FINISH && last && !over;
     bool      rides = pushes && finishes && mv->moves & PSW_PULL; /* see client.h */
     ps_status st = PS_OK;
 
@@ -315,10 +316,10 @@ static ps_status check_span(const struct psw_span *span)
     return PS_OK;
 }
 
-static ps_status check_move(const struct psw_client *c, uint32_t moves,
+static ps_status check_move(struct psw_client *c, uint32_t moves,
                             const struct psw_span *spans, uint32_t n_spans)
 {
-    ps_status st = psw_client_usable(c);
+    ps_status st = psw_client_may_move(c);
 
     assert(c->welcome);
     if (!st && c->options.observer && moves & (PSW_PUSH | PSW_FINISH))
@@ -400,6 +401,9 @@ ps_status psw_client_move(struct psw_client *c, uint64_t now_ns, uint32_t moves,
         return st;
     mv.ticket->n_matrices = n_spans;
     mv.ticket->first = n_spans ? spans[0].matrix->spec.name : "";
+    *ticket = mv.ticket;
+    if (psw_is_resuming(c))
+        return PS_OK;
     st = split(&mv, spans, n_spans);
     if (st) {
         take_back(c);
@@ -410,6 +414,5 @@ ps_status psw_client_move(struct psw_client *c, uint64_t now_ns, uint32_t moves,
     if (mv.ticket->n_open == 0)
         psw_ticket_request_done(mv.ticket);
     psw_client_send(c, now_ns, out);
-    *ticket = mv.ticket;
     return PS_OK;
 }

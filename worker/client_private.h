@@ -8,6 +8,7 @@
  *     client_answer.c  pushes and pulls: what the answers bring
  *     client_rows.c    listing the rows of a sparse matrix
  *     client_rest.c    the end of an epoch
+ *     client_resume.c  going on after a rollback
  */
 #ifndef PSW_CLIENT_PRIVATE_H
 #define PSW_CLIENT_PRIVATE_H
@@ -62,6 +63,7 @@ struct ps_ticket {
     struct ps_matrix_spec *specs; /* of MATRIX: what was asked; of LIST: the answer */
     struct psw_listing     rows;
 
+    uint32_t life; /* of the client when it began */
     uint32_t n_shards;
     uint64_t oldest[]; /* [n_shards] version that a pull brought; PSW_NOT_PULLED */
 };
@@ -83,8 +85,29 @@ struct psw_shard {
     uint64_t         rest_clock; /* with this one */
     uint64_t         base;       /* version of the values behind its gradients, */
     bool             used;       /* which were pulled since the last iteration ended */
+    uint64_t         done; /* iterations of this worker that were there at the resume */
     struct psw_pack  pack;
     struct psw_queue staged, staged_pulls; /* of the move being made */
+};
+
+/* How far a resume is. */
+enum psw_stage {
+    PSW_GOING = 0, /* there is none */
+    PSW_PAUSING,   /* a HELLO is due */
+    PSW_GREETING,  /* it is under way */
+    PSW_OPENING,   /* the matrices' maps are */
+    PSW_ASKING,    /* the shards are asked where this worker is */
+};
+
+struct psw_resume {
+    enum psw_stage stage;
+    uint64_t       due_ns; /* PAUSING */
+    uint32_t       n_open; /* OPENING, ASKING: answers that are missing */
+    bool           untold; /* no call has failed for it yet */
+    uint64_t       n;      /* resumes that are through */
+
+    /* Requests to the coordinator that wait for the end of it; none is sent. */
+    struct psw_lane held;
 };
 
 struct psw_client {
@@ -98,8 +121,9 @@ struct psw_client {
 
     /* from WELCOME */
     bool     welcome;
+    uint32_t life; /* how many there were */
     uint32_t job, incarnation;
-    uint64_t session, server_epoch;
+    uint64_t session, server_epoch, map_epoch;
 
     uint64_t          clock;
     uint64_t          told; /* by shards: where it goes on after this iteration */
@@ -116,6 +140,8 @@ struct psw_client {
     uint64_t                 report_seq, reports_due_ns;
     ps_status                report_status; /* of the first that was refused */
     char                     why_report[PS_TEXT_BYTES];
+
+    struct psw_resume resume;
 
     ps_status broken; /* a NOTICE came */
     char      why_broken[PS_TEXT_BYTES];
@@ -135,6 +161,10 @@ void psw_client_settle(struct psw_client *c);
 
 /* client.c */
 ps_status psw_client_usable(const struct psw_client *c) PS_CHECKED;
+
+/* The same for an operation on parameters: PS_ERR_ROLLBACK, once, when the job went
+ * back and no call has said so. */
+ps_status psw_client_may_move(struct psw_client *c) PS_CHECKED;
 ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
                           struct ps_header *h, uint32_t n_pieces,
                           struct psw_request **out) PS_CHECKED;
@@ -154,6 +184,40 @@ const char *psw_lane_name(const struct psw_lane *lane, char *text, size_t bytes)
 void psw_session_answer(struct psw_client *c, const struct psw_request *r,
                         const struct ps_header *h);
 void psw_session_tick(struct psw_client *c, uint64_t now_ns);
+
+/* What a HELLO says beside who it is from. */
+void psw_session_hello(const struct psw_client *c, struct ps_header *h);
+
+/* Takes a WELCOME: the shards, the epoch, but not the clock.  On failure nothing has
+ * changed and *why is a sentence. */
+ps_status psw_session_enter(struct psw_client *c, const struct ps_header *h,
+                            const char **why) PS_CHECKED;
+
+/* Forgets the shards with what is for them. */
+void psw_session_leave(struct psw_client *c);
+
+/* A map for the matrix; false: it does not fit. */
+bool              psw_session_place(const struct psw_client *c, struct ps_matrix *m,
+                                    const struct ps_header *h);
+bool              psw_session_same_shape(const struct ps_matrix_spec *a,
+                                         const struct ps_matrix_spec *b);
+struct ps_matrix *psw_session_matrix(const struct psw_client *c, const char *name);
+
+/* client_resume.c */
+bool psw_is_resuming(const struct psw_client *c);
+
+/* Is the request the resume's own, and is the answer one that begins it? */
+bool psw_resume_owns(const struct psw_request *r);
+bool psw_resume_begins(const struct psw_client *c, const struct psw_lane *lane,
+                       const struct ps_header *h);
+
+/* An answer to a request of its own. */
+void psw_resume_answer(struct psw_client *c, const struct psw_lane *lane,
+                       const struct ps_header *h, uint64_t now_ns);
+void psw_resume_tick(struct psw_client *c, uint64_t now_ns);
+
+/* The end, with the maps of the new life; the decoder's last header is gone then. */
+void psw_resume_settle(struct psw_client *c);
 
 /* client_answer.c: the same of a shard.  True: the request was changed into another
  * one, which is to be sent at once. */

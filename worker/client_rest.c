@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ps_status check_rest(const struct psw_client *c)
+static ps_status check_rest(struct psw_client *c)
 {
-    ps_status st = psw_client_usable(c);
+    ps_status st = psw_client_may_move(c);
 
     if (st)
         return st;
@@ -83,6 +83,8 @@ ps_status psw_client_rest(struct psw_client *c, uint64_t now_ns, struct ps_outbo
         st = psw_ticket_new(c, PSW_FOR_REST, ticket);
     if (st)
         return st;
+    if (psw_is_resuming(c))
+        return PS_OK;
     for (uint32_t i = 0; !st && i < c->n_shards; i++)
         st = ask_shard(c, &c->shards[i], *ticket);
     if (st) { /* what is on its way already is met by the next try */

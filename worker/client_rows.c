@@ -18,25 +18,27 @@ ps_status psw_client_rows(struct psw_client *c, uint64_t now_ns, const ps_matrix
                               .ranges = &range };
     struct ps_ticket   *t;
     struct psw_request *r;
-    ps_status           st = psw_client_usable(c);
+    ps_status           st = psw_client_may_move(c);
 
     assert(m->spec.sparse && shard < c->n_shards && room > 0);
     if (!st)
         st = psw_ticket_new(c, PSW_FOR_ROWS, &t);
     if (st)
         return st;
+    t->rows = (struct psw_listing){
+        .matrix = m, .room = room, .keys = keys, .values = values
+    };
+    *ticket = t;
+    if (psw_is_resuming(c))
+        return PS_OK;
     st = psw_request_new(c, t, &h, 0, &r);
     if (st) {
         psw_ticket_free(t);
         return st;
     }
     t->n_open = 1;
-    t->rows = (struct psw_listing){
-        .matrix = m, .room = room, .keys = keys, .values = values
-    };
     psw_queue_add(&c->shards[shard].lane.queue, r);
     psw_client_send(c, now_ns, out);
-    *ticket = t;
     return PS_OK;
 }
 

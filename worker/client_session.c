@@ -23,7 +23,10 @@ static ps_status ask(struct psw_client *c, struct ps_ticket **ticket,
         return st;
     }
     (*ticket)->n_open = 1;
-    psw_queue_add(&c->coordinator.queue, r);
+    if (psw_is_resuming(c) && h->kind != PS_MSG_BYE)
+        psw_queue_add(&c->resume.held.queue, r);
+    else
+        psw_queue_add(&c->coordinator.queue, r);
     psw_client_send(c, now_ns, out);
     return PS_OK;
 }
@@ -37,22 +40,28 @@ static ps_status begin(struct psw_client *c, uint32_t purpose, struct ps_ticket 
     return st ? st : psw_ticket_new(c, purpose, out);
 }
 
+void psw_session_hello(const struct psw_client *c, struct ps_header *h)
+{
+    *h = (struct ps_header){ .kind = PS_MSG_HELLO,
+                             .name = c->options.job.name,
+                             .token = c->options.token,
+                             .pid = c->options.pid,
+                             .text = c->options.host };
+    if (c->options.observer)
+        h->flags = PS_FLAG_OBSERVER;
+    else
+        h->job_spec = &c->options.job;
+}
+
 ps_status psw_client_hello(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out,
                            struct ps_ticket **ticket)
 {
-    struct ps_header h = { .kind = PS_MSG_HELLO,
-                           .name = c->options.job.name,
-                           .token = c->options.token,
-                           .pid = c->options.pid,
-                           .text = c->options.host };
+    struct ps_header h;
     ps_status        st = begin(c, PSW_FOR_HELLO, ticket);
 
     if (st)
         return st;
-    if (c->options.observer)
-        h.flags = PS_FLAG_OBSERVER;
-    else
-        h.job_spec = &c->options.job;
+    psw_session_hello(c, &h);
     return ask(c, ticket, &h, now_ns, out);
 }
 
@@ -100,8 +109,10 @@ ps_status psw_client_bye(struct psw_client *c, uint64_t now_ns, const char *reas
 ps_status psw_client_drain(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out,
                            struct ps_ticket **ticket)
 {
-    ps_status st = begin(c, PSW_FOR_DRAIN, ticket);
+    ps_status st = psw_client_may_move(c);
 
+    if (!st)
+        st = begin(c, PSW_FOR_DRAIN, ticket);
     if (st)
         return st;
     for (struct ps_ticket *t = c->tickets; t; t = t->next)
@@ -168,7 +179,7 @@ void psw_session_tick(struct psw_client *c, uint64_t now_ns)
                               .traffic = &c->traffic };
     struct psw_request *r;
 
-    if (c->n_reports == 0 || c->n_reporting > 0 ||
+    if (c->n_reports == 0 || c->n_reporting > 0 || psw_is_resuming(c) ||
         (c->n_reports < PS_REPORTS_MAX && now_ns < c->reports_due_ns))
         return;
     h.n_reports =
@@ -208,20 +219,32 @@ static void odd(const struct psw_client *c, struct ps_ticket *t, const char *wha
                     c->options.coordinator, what);
 }
 
-static void welcome(struct psw_client *c, struct ps_ticket *t,
-                    const struct ps_header *h)
+void psw_session_leave(struct psw_client *c)
 {
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        psw_lane_clear(&c->shards[i].lane);
+        free(c->shards[i].pack.pieces);
+    }
+    free(c->shards);
+    c->shards = NULL;
+    c->n_shards = 0;
+}
+
+ps_status psw_session_enter(struct psw_client *c, const struct ps_header *h,
+                            const char **why)
+{
+    struct psw_shard *shards;
+
+    *why = "with a welcome without session, shards or job";
     if (h->session == 0 || h->n_endpoints == 0 || h->n_endpoints > PS_SHARDS_MAX ||
-        !h->job_spec) {
-        odd(c, t, "a welcome without session, shards or job");
-        return;
-    }
-    c->shards = calloc(h->n_endpoints, sizeof(*c->shards));
-    if (!c->shards) {
-        psw_ticket_fail(t, PS_ERR_NO_MEMORY, "worker: no memory for %u shards",
-                        h->n_endpoints);
-        return;
-    }
+        !h->job_spec)
+        return PS_ERR_BAD_MESSAGE;
+    *why = "with more shards than there is memory for";
+    shards = calloc(h->n_endpoints, sizeof(*shards));
+    if (!shards)
+        return PS_ERR_NO_MEMORY;
+    psw_session_leave(c);
+    c->shards = shards;
     c->n_shards = h->n_endpoints;
     for (uint32_t i = 0; i < c->n_shards; i++) {
         struct psw_lane *lane = &c->shards[i].lane;
@@ -236,17 +259,33 @@ static void welcome(struct psw_client *c, struct ps_ticket *t,
     c->session = h->session;
     c->incarnation = h->incarnation;
     c->server_epoch = h->server_epoch;
-    c->clock = h->clock;
+    c->map_epoch = h->map_epoch;
+    c->life++;
     c->welcome = true;
+    return PS_OK;
 }
 
-static bool same_shape(const struct ps_matrix_spec *a, const struct ps_matrix_spec *b)
+static void welcome(struct psw_client *c, struct ps_ticket *t,
+                    const struct ps_header *h)
+{
+    const char *why;
+    ps_status   st = psw_session_enter(c, h, &why);
+
+    if (st)
+        psw_ticket_fail(t, st, "hello to job %s: coordinator %s answered %s",
+                        c->options.job.name, c->options.coordinator, why);
+    else
+        c->clock = h->clock;
+}
+
+bool psw_session_same_shape(const struct ps_matrix_spec *a,
+                            const struct ps_matrix_spec *b)
 {
     return strcmp(a->name, b->name) == 0 && a->dtype == b->dtype &&
            a->sparse == b->sparse && a->rows == b->rows && a->cols == b->cols;
 }
 
-static struct ps_matrix *known(struct psw_client *c, const char *name)
+struct ps_matrix *psw_session_matrix(const struct psw_client *c, const char *name)
 {
     struct ps_matrix *m = c->matrices;
 
@@ -255,15 +294,23 @@ static struct ps_matrix *known(struct psw_client *c, const char *name)
     return m;
 }
 
+bool psw_session_place(const struct psw_client *c, struct ps_matrix *m,
+                       const struct ps_header *h)
+{
+    ps_place_cut(&m->place, h->matrices);
+    m->spec = h->matrices[0];
+    return ps_place_take_runs(&m->place, h->slot_runs, h->n_slot_runs, c->n_shards);
+}
+
 static void opened(struct psw_client *c, struct ps_ticket *t, const struct ps_header *h)
 {
     struct ps_matrix *m;
 
-    if (h->n_matrices != 1 || !same_shape(h->matrices, t->specs)) {
+    if (h->n_matrices != 1 || !psw_session_same_shape(h->matrices, t->specs)) {
         odd(c, t, "with another matrix");
         return;
     }
-    t->matrix = known(c, t->specs->name);
+    t->matrix = psw_session_matrix(c, t->specs->name);
     if (t->matrix)
         return;
     m = calloc(1, sizeof(*m));
@@ -271,14 +318,12 @@ static void opened(struct psw_client *c, struct ps_ticket *t, const struct ps_he
         psw_ticket_fail(t, PS_ERR_NO_MEMORY, "matrix %s: no memory", t->specs->name);
         return;
     }
-    ps_place_cut(&m->place, h->matrices);
-    if (!ps_place_take_runs(&m->place, h->slot_runs, h->n_slot_runs, c->n_shards)) {
+    if (!psw_session_place(c, m, h)) {
         free(m);
         odd(c, t, "with a map that does not fit the matrix");
         return;
     }
     m->client = c;
-    m->spec = h->matrices[0];
     m->element_bytes = ps_dtype_bytes(m->spec.dtype);
     m->next = c->matrices;
     c->matrices = t->matrix = m;

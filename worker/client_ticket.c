@@ -12,6 +12,7 @@ ps_status psw_ticket_new(struct psw_client *c, uint32_t purpose, struct ps_ticke
 
     if (!t)
         return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory for a ticket");
+    t->life = c->life;
     t->n_shards = c->n_shards;
     for (uint32_t i = 0; i < t->n_shards; i++)
         t->oldest[i] = PSW_NOT_PULLED;
@@ -32,6 +33,7 @@ static void forget(struct ps_ticket *t)
     struct psw_client *c = t->client;
 
     psw_lane_forget(&c->coordinator, t);
+    psw_lane_forget(&c->resume.held, t);
     for (uint32_t i = 0; i < c->n_shards; i++)
         psw_lane_forget(&c->shards[i].lane, t);
 }
@@ -113,6 +115,8 @@ static bool drained(const struct psw_client *c)
 
 void psw_client_settle(struct psw_client *c)
 {
+    if (psw_is_resuming(c))
+        return;
     for (struct ps_ticket *t = c->tickets; t; t = t->next)
         if (t->purpose == PSW_FOR_DRAIN && !t->done && drained(c))
             finish(t);
@@ -213,12 +217,16 @@ void psw_ticket_abort(struct ps_ticket *t, const char *why)
 
 ps_status psw_ticket_result(const struct ps_ticket *t)
 {
+    if (t->status == PS_ERR_ROLLBACK)
+        psw_client_told(t->client);
     return t->status ? ps_fail(t->status, "%s", why(t)) : PS_OK;
 }
 
 /* What it pulled is behind the gradients from now on; see client.h. */
 static void use(const struct ps_ticket *t)
 {
+    if (t->life != t->client->life)
+        return; /* those versions are not this life's */
     for (uint32_t i = 0; i < t->n_shards; i++) {
         struct psw_shard *sh = &t->client->shards[i];
 

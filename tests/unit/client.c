@@ -1,8 +1,5 @@
-/*
- * The client of a worker, against servers that the test plays: it looks at each
- * message that leaves and writes each answer by hand.  Time is a number.
- */
-#include "tests/unit/suite.h"
+/* The client of a worker, against servers that the test plays. */
+#include "tests/unit/servers.h"
 
 #include "common/place/place.h"
 #include "worker/client.h"
@@ -10,228 +7,21 @@
 
 #include <stdio.h>
 
-#define MS UINT64_C(1000000)
 #define MIB (1u << 20)
-
-static struct psw_client *client;
-static struct ps_outbox   out;
-static struct ps_decoder *decoder;
-static uint64_t           now; /* ns */
-
-static const struct ps_route coordinator = { .kind = PS_ROUTE_COORDINATOR };
-
-static struct ps_route shard(uint16_t index)
-{
-    return (struct ps_route){ .kind = PS_ROUTE_SHARD, .index = index };
-}
-
-/* ---- the test as server --------------------------------------------------------- */
-
-/* A message that left, taken apart; valid until the outbox is cleared. */
-struct sent {
-    struct ps_header  h;
-    struct ps_range   ranges[PS_RANGES_MAX];
-    struct ps_parcel *parcel;
-};
-
-static struct sent sent(size_t i)
-{
-    struct sent s;
-
-    ck_assert_uint_lt(i, out.n);
-    s.parcel = &out.parcels[i];
-    ck_assert_ok(
-        ps_wire_decode(decoder, s.parcel->head->data, s.parcel->head->len, &s.h));
-    for (uint32_t k = 0; k < s.h.n_ranges; k++)
-        s.ranges[k] = s.h.ranges[k];
-    return s;
-}
-
-static struct sent only_sent(void)
-{
-    ck_assert_uint_eq(out.n, 1);
-    return sent(0);
-}
-
-static struct ps_header answer_to(uint64_t request, uint32_t kind)
-{
-    return (struct ps_header){
-        .kind = kind, .request = request, .text = "", .name = "", .token = ""
-    };
-}
-
-static void give(struct ps_route from, const struct ps_header *h, const void *payload,
-                 const size_t *cuts, uint32_t n_cuts)
-{
-    struct ps_parcel p = { .route = from };
-    const uint8_t   *bytes = payload;
-
-    ck_assert_ok(ps_wire_encode(h, &p.head));
-    for (; p.n_frames < n_cuts; bytes += cuts[p.n_frames++])
-        ck_assert_ok(ps_buf_copy(&p.frames[p.n_frames], bytes, cuts[p.n_frames]));
-    psw_client_handle(client, now, &p, &out);
-}
-
-static void acknowledge(struct ps_route from, uint64_t request, uint32_t kind)
-{
-    struct ps_header h = answer_to(request, kind);
-
-    give(from, &h, NULL, NULL, 0);
-}
-
-static void refuse(struct ps_route from, uint64_t request, ps_status status,
-                   const char *text)
-{
-    struct ps_header h = answer_to(request, PS_MSG_ERROR);
-
-    h.status = status;
-    h.text = text;
-    give(from, &h, NULL, NULL, 0);
-}
-
-static void values_of(uint64_t version, struct ps_route from, uint64_t request,
-                      const void *payload, size_t bytes)
-{
-    struct ps_header h = answer_to(request, PS_MSG_PULL_OK);
-
-    h.version = version;
-    give(from, &h, payload, &bytes, 1);
-}
-
-static void values(struct ps_route from, uint64_t request, const void *payload,
-                   size_t bytes)
-{
-    values_of(0, from, request, payload, bytes);
-}
-
-static const char *const endpoints[] = { "tcp://10.0.0.1:1", "tcp://10.0.0.2:2",
-                                         "tcp://10.0.0.3:3" };
-
-static void join(uint32_t n_shards, bool observer)
-{
-    struct psw_client_options options = {
-        .job = ps_job_spec_default(),
-        .coordinator = "tcp://10.0.0.1:5570",
-        .token = "secret",
-        .rank = 1,
-        .observer = observer,
-        .pid = 77,
-        .host = "here",
-        .first_request = 1000,
-    };
-    struct ps_ticket *t;
-    struct ps_header  welcome = answer_to(1001, PS_MSG_WELCOME);
-
-    strcpy(options.job.name, "lenet");
-    options.job.workers = 2;
-    ck_assert_ok(psw_client_new(&client, &options));
-    ck_assert_ok(psw_client_hello(client, now, &out, &t));
-    welcome.job = 3;
-    welcome.session = 4711;
-    welcome.rank = observer ? UINT32_MAX : 1;
-    welcome.incarnation = 1;
-    welcome.server_epoch = 5;
-    welcome.n_endpoints = n_shards;
-    welcome.endpoints = endpoints;
-    welcome.job_spec = &options.job;
-    if (n_shards == 0)
-        return;
-    give(coordinator, &welcome, NULL, NULL, 0);
-    ck_assert(psw_ticket_done(t));
-    ck_assert_ok(psw_ticket_result(t));
-    psw_ticket_drop(&t);
-    ps_outbox_clear(&out);
-}
-
-/* Opens a matrix whose slots are spread as the coordinator would. */
-static ps_matrix *opened(const char *name, uint64_t rows, uint64_t cols, uint32_t dtype)
-{
-    static uint32_t       number;
-    struct ps_matrix_spec spec = {
-        .dtype = dtype, .sparse = rows == 0, .rows = rows, .cols = cols
-    };
-    uint64_t                  load[PS_SHARDS_MAX] = { 0 };
-    uint32_t                  n = psw_client_n_shards(client), n_runs = 0;
-    static struct ps_place    place;
-    static struct ps_slot_run runs[PS_SPARSE_SLOTS];
-    struct ps_ticket         *t;
-    struct ps_header          h;
-    ps_matrix                *m;
-
-    strcpy(spec.name, name);
-    ck_assert_ok(psw_client_matrix(client, now, &spec, true, &out, &t));
-    h = answer_to(only_sent().h.request, PS_MSG_MATRIX_OK);
-    ps_outbox_clear(&out);
-    spec.number = ++number;
-    ps_place_cut(&place, &spec);
-    ps_place_assign(&place, load, n);
-    for (uint32_t i = 0; i < place.n_slots; i++)
-        if (n_runs > 0 && runs[n_runs - 1].shard == place.shard_of[i])
-            runs[n_runs - 1].n_slots++;
-        else
-            runs[n_runs++] = (struct ps_slot_run){ place.shard_of[i], 1 };
-    h.n_matrices = 1;
-    h.matrices = &spec;
-    h.n_slot_runs = n_runs;
-    h.slot_runs = runs;
-    give(coordinator, &h, NULL, NULL, 0);
-    ck_assert_ok(psw_ticket_result(t));
-    m = psw_ticket_matrix(t);
-    psw_ticket_drop(&t);
-    return m;
-}
-
-static struct ps_ticket *move(uint32_t moves, const struct psw_span *spans, uint32_t n)
-{
-    struct ps_ticket *t;
-
-    ck_assert_ok(psw_client_move(client, now, moves, spans, n, &out, &t));
-    return t;
-}
-
-/* The whole of a dense matrix. */
-static struct psw_span all_of(ps_matrix *m, void *value, const void *gradient)
-{
-    return (struct psw_span){ .matrix = m,
-                              .count = ps_matrix_elements(psw_matrix_spec(m)),
-                              .value = value,
-                              .gradient = gradient };
-}
-
-static void assert_ended(struct ps_ticket *t, ps_status expected)
-{
-    ck_assert(psw_ticket_done(t));
-    ck_assert_status(psw_ticket_result(t), expected);
-    psw_ticket_drop(&t);
-}
 
 static void one_shard(void)
 {
-    now = 1000 * MS;
-    ck_assert_ok(ps_decoder_new(&decoder));
-    join(1, false);
+    come(1, false, 0);
 }
 
 static void three_shards(void)
 {
-    now = 1000 * MS;
-    ck_assert_ok(ps_decoder_new(&decoder));
-    join(3, false);
+    come(3, false, 0);
 }
 
 static void nobody_yet(void)
 {
-    now = 1000 * MS;
-    ck_assert_ok(ps_decoder_new(&decoder));
-    join(0, false);
-}
-
-static void end(void)
-{
-    psw_client_free(&client);
-    ck_assert_ptr_null(client);
-    ps_outbox_free(&out);
-    ps_decoder_free(&decoder);
+    come(0, false, 0);
 }
 
 /* ---- coming in ------------------------------------------------------------------ */
@@ -1200,7 +990,7 @@ START_TEST(observer_reads_the_newest_and_changes_nothing)
     struct ps_ticket *t;
 
     psw_client_free(&client);
-    join(1, true);
+    join(1, true, 0);
     span = all_of(opened("w", 1, 2, PS_F32), v, v);
     t = move(PSW_PULL, &span, 1);
     ck_assert_uint_eq(only_sent().h.clock, UINT64_MAX);
@@ -1360,7 +1150,7 @@ static Suite *client_suite(void)
     TCase *one = tcase_create("one shard");
     TCase *three = tcase_create("three shards");
 
-    tcase_add_checked_fixture(coming, nobody_yet, end);
+    tcase_add_checked_fixture(coming, nobody_yet, go);
     tcase_add_test(coming, hello_says_who_comes_and_what_the_job_is);
     tcase_add_test(coming, hello_is_repeated_with_the_same_number);
     tcase_add_test(coming, refused_hello_fails_with_the_server_s_sentence);
@@ -1368,7 +1158,7 @@ static Suite *client_suite(void)
     tcase_add_test(coming, nobody_at_the_address_is_unavailable);
     suite_add_tcase(s, coming);
 
-    tcase_add_checked_fixture(three, three_shards, end);
+    tcase_add_checked_fixture(three, three_shards, go);
     tcase_add_test(three, every_shard_gets_what_it_owns);
     tcase_add_test(three, each_shard_is_told_its_own_version);
     tcase_add_test(three, rows_go_to_their_shards_and_come_back_to_their_places);
@@ -1379,7 +1169,7 @@ static Suite *client_suite(void)
     tcase_add_test(three, second_try_meets_what_is_under_way);
     suite_add_tcase(s, three);
 
-    tcase_add_checked_fixture(one, one_shard, end);
+    tcase_add_checked_fixture(one, one_shard, go);
     tcase_add_test(one, messages_carry_what_the_welcome_gave);
     tcase_add_test(one, map_that_does_not_cover_the_matrix_is_refused);
     tcase_add_test(one, matrix_opened_twice_is_the_same_handle);
