@@ -55,6 +55,17 @@ static const struct column worker_columns[] = {
     { "RETRIES", "retries", 'n' },
 };
 
+static const struct column matrix_columns[] = {
+    { "JOB", "job", 's' },
+    { "MATRIX", "matrix", 's' },
+    { "KIND", "kind", 's' },
+    { "TYPE", "dtype", 's' },
+    { "ROWS", "rows", 'n' },
+    { "COLS", "cols", 'n' },
+    { "PARAMETERS", "parameter_bytes", 'b' },
+    { "STATE BYTES", "state_bytes", 'b' },
+};
+
 static const struct column shard_columns[] = {
     { "SHARD", "shard", 'n' },
     { "STATE", "state", 's' },
@@ -72,19 +83,19 @@ static const struct column shard_columns[] = {
     { "ENDPOINT", "endpoint", 's' },
 };
 
-/* The members of all jobs in one array, each with its job's name. */
-static json_t *all_workers(const json_t *status)
+/* What is below `key` in all jobs in one array, each with its job's name. */
+static json_t *of_all_jobs(const json_t *status, const char *key)
 {
     json_t       *list = json_array();
     size_t        i, k;
     const json_t *job;
-    json_t       *member;
+    json_t       *one;
 
     json_array_foreach(json_object_get(status, "jobs"), i, job)
     {
-        json_array_foreach(json_object_get(job, "members"), k, member)
+        json_array_foreach(json_object_get(job, key), k, one)
         {
-            json_t *copy = json_copy(member);
+            json_t *copy = json_copy(one);
 
             json_object_set(copy, "job", json_object_get(job, "job"));
             json_array_append_new(list, copy);
@@ -122,10 +133,18 @@ static void show_jobs(const json_t *status)
 
 static void show_workers(const json_t *status)
 {
-    json_t *workers = all_workers(status);
+    json_t *workers = of_all_jobs(status, "members");
 
     TABLE(workers, worker_columns);
     json_decref(workers);
+}
+
+static void show_matrices(const json_t *status)
+{
+    json_t *matrices = of_all_jobs(status, "matrix_accounts");
+
+    TABLE(matrices, matrix_columns);
+    json_decref(matrices);
 }
 
 static void show_shards(const json_t *status)
@@ -151,7 +170,12 @@ static json_t *part_jobs(const json_t *status)
 
 static json_t *part_workers(const json_t *status)
 {
-    return wrap("workers", all_workers(status));
+    return wrap("workers", of_all_jobs(status, "members"));
+}
+
+static json_t *part_matrices(const json_t *status)
+{
+    return wrap("matrices", of_all_jobs(status, "matrix_accounts"));
 }
 
 static json_t *part_shards(const json_t *status)
@@ -168,6 +192,7 @@ static const struct command {
     { "status", show_status, part_status },
     { "jobs", show_jobs, part_jobs },
     { "workers", show_workers, part_workers },
+    { "matrices", show_matrices, part_matrices },
     { "shards", show_shards, part_shards },
 };
 
@@ -188,6 +213,7 @@ static void usage(FILE *to)
           "  status    the cluster in a few lines\n"
           "  jobs      its jobs\n"
           "  workers   the workers of all jobs\n"
+          "  matrices  the matrices of all jobs, and the memory they take\n"
           "  shards    its shards, what they hold and what they refused\n"
           "  top       jobs and workers as they go, with rates, until Ctrl-C\n"
           "\n"
@@ -325,7 +351,8 @@ int main(int argc, char **argv)
         default: fputs("psctl --help tells the usage\n", stderr); return EX_USAGE;
         }
     if (optind == argc)
-        return wrong("no command", "expected status, jobs, workers, shards or top");
+        return wrong("no command",
+                     "expected status, jobs, workers, matrices, shards or top");
     command = find_command(argv[optind]);
     if (!command)
         return wrong(argv[optind], "no such command");

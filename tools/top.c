@@ -120,6 +120,7 @@ static void make_round(struct round *r, json_t *status, const struct round *last
 
         take_members(r, job, job_before, seconds);
         json_object_del(row, "members");
+        json_object_del(row, "matrix_accounts");
         add_rates(row, job_before, seconds);
         json_array_append_new(r->jobs, row);
     }

@@ -297,7 +297,8 @@ static ps_status take_job_stats(struct ps_arena *a, const Psd__Wire__Header *m,
                                           .evicted = one->evicted,
                                           .allocated_bytes = one->allocated_bytes,
                                           .saved = one->saved,
-                                          .save_failures = one->save_failures };
+                                          .save_failures = one->save_failures,
+                                          .matrix = one->matrix };
     }
     h->n_job_stats = (uint32_t)n;
     h->job_stats = stats;

@@ -357,6 +357,7 @@ static ps_status put_job_stats(struct ps_arena *a, const struct ps_header *h,
         m->allocated_bytes = stats->allocated_bytes;
         m->saved = stats->saved;
         m->save_failures = stats->save_failures;
+        m->matrix = stats->matrix;
     }
     return PS_OK;
 }

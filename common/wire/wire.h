@@ -127,8 +127,9 @@ struct ps_traffic {
 };
 
 /*
- * A shard's account of one job.  An entry for job 0 is the shard's own: `refused`
- * counts requests it denied, `skipped` messages it could not read.
+ * A shard's account of one job, or of one matrix of it: then only bytes, state_bytes
+ * and rows are said.  An entry for job 0 is the shard's own: `refused` counts requests
+ * it denied, `skipped` messages it could not read.
  */
 struct ps_job_stats {
     uint32_t job;
@@ -145,6 +146,7 @@ struct ps_job_stats {
     uint64_t allocated_bytes;              /* for all of it, with what is kept beside */
     uint64_t saved;                        /* set of the newest snapshot on disk */
     uint64_t save_failures;
+    uint32_t matrix; /* its number; 0: the job's account */
 };
 
 /*

@@ -185,8 +185,9 @@ struct coord_shard {
 
     /* its last account */
     uint64_t             bad_messages, denied;
-    uint32_t             n_stats;
-    struct ps_job_stats *stats;
+    uint32_t             n_stats, n_matrix_stats;
+    struct ps_job_stats *stats;        /* of jobs, and behind them */
+    struct ps_job_stats *matrix_stats; /* of matrices; lie in `stats` */
 };
 
 struct psd_coordinator {

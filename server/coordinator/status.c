@@ -39,13 +39,20 @@ ps_status coord_stats_take(struct coord_shard *shard, const struct ps_header *h)
     shard->stats = stats;
     shard->n_stats = 0;
     for (uint32_t i = 0; i < h->n_job_stats; i++) {
-        if (h->job_stats[i].job != 0) {
-            stats[shard->n_stats++] = h->job_stats[i];
-            continue;
+        const struct ps_job_stats *one = &h->job_stats[i];
+
+        if (one->job == 0) { /* the shard's own account */
+            shard->denied = one->refused;
+            shard->bad_messages = one->skipped;
+        } else if (one->matrix == 0) {
+            stats[shard->n_stats++] = *one;
         }
-        shard->denied = h->job_stats[i].refused; /* the shard's own account */
-        shard->bad_messages = h->job_stats[i].skipped;
     }
+    shard->matrix_stats = stats + shard->n_stats;
+    shard->n_matrix_stats = 0;
+    for (uint32_t i = 0; i < h->n_job_stats; i++)
+        if (h->job_stats[i].job != 0 && h->job_stats[i].matrix != 0)
+            shard->matrix_stats[shard->n_matrix_stats++] = h->job_stats[i];
     return PS_OK;
 }
 
@@ -195,6 +202,50 @@ static struct ps_job_stats account_of(const struct psd_coordinator *c,
     return sum;
 }
 
+/* Does every shard of the job tell of the matrix?  *sum is what they say together. */
+static bool account_of_matrix(const struct psd_coordinator *c,
+                              const struct coord_job *job, uint32_t matrix,
+                              struct ps_job_stats *sum)
+{
+    uint32_t n_told = 0;
+
+    for (uint32_t i = 0; i < job->n_shards; i++) {
+        const struct coord_shard *shard = &c->shards[job->shards[i]];
+
+        for (uint32_t k = 0; k < shard->n_matrix_stats; k++)
+            if (shard->matrix_stats[k].job == job->number &&
+                shard->matrix_stats[k].matrix == matrix) {
+                add_stats(sum, &shard->matrix_stats[k]);
+                n_told++;
+                break;
+            }
+    }
+    return n_told > 0 && n_told == job->n_shards;
+}
+
+/* Shards tell of a few hundred matrices of all jobs at most: the list stays short. */
+static json_t *matrices_json(const struct psd_coordinator *c,
+                             const struct coord_job       *job)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < job->n_matrices; i++) {
+        const struct ps_matrix_spec *spec = &job->matrices[i]->spec;
+        struct ps_job_stats          sum = { 0 };
+
+        if (account_of_matrix(c, job, spec->number, &sum))
+            json_array_append_new(
+                list,
+                json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "matrix",
+                          text(spec->name), "kind", spec->sparse ? "sparse" : "dense",
+                          "dtype", ps_dtype_name(spec->dtype), "rows",
+                          number(spec->sparse ? sum.rows : spec->rows), "cols",
+                          number(spec->cols), "parameter_bytes", number(sum.bytes),
+                          "state_bytes", number(sum.state_bytes)));
+    }
+    return list;
+}
+
 static json_t *job_json(const struct psd_coordinator *c, const struct coord_job *job)
 {
     struct ps_traffic   traffic = coord_job_traffic(job);
@@ -211,7 +262,7 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
             elements += ps_matrix_elements(&job->matrices[i]->spec);
     return json_pack(
         "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "job", text(job->spec.name), "number", number(job->number), "state",
         coord_job_word(job), "strategy", ps_strategy_name(job->spec.strategy),
         "workers", number(job->spec.workers), "active", number(active), "clock",
@@ -226,7 +277,8 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
         "staleness_max", number(account.staleness_max), "samples",
         number(traffic.samples), "bytes_pushed", number(traffic.bytes_pushed),
         "bytes_pulled", number(traffic.bytes_pulled), "age_seconds",
-        number((c->now_ns - job->created_ns) / COORD_SECOND_NS), "members", members);
+        number((c->now_ns - job->created_ns) / COORD_SECOND_NS), "members", members,
+        "matrix_accounts", matrices_json(c, job));
 }
 
 static json_t *cluster_json(const struct psd_coordinator *c)

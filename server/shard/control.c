@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATS_JOBS_MAX 64u /* what fits into one header */
+/* What fits into one header: so many accounts of jobs, and beside them of matrices. */
+#define STATS_JOBS_MAX 64u
+#define STATS_JOB_BYTES 224u
+#define STATS_MATRIX_BYTES 52u
 
 static ps_status say_ok(struct psd_request *r)
 {
@@ -148,12 +151,41 @@ ps_status psd_control_members(struct psd_request *r)
     return st ? st : say_ok(r);
 }
 
-/* All jobs, or the one asked for; first the shard's own account. */
+static uint32_t room_for_matrices(uint32_t n_jobs)
+{
+    uint32_t bytes = PS_HEADER_BYTES - 512 - n_jobs * STATS_JOB_BYTES;
+    uint32_t room = bytes / STATS_MATRIX_BYTES;
+
+    return room < PS_STATS_MAX - n_jobs ? room : PS_STATS_MAX - n_jobs;
+}
+
+/* The matrices of a job in the order in which they were made, as far as there is room.
+ */
+static uint32_t account_matrices(const struct psd_job *job, struct ps_job_stats *stats,
+                                 uint32_t room)
+{
+    const struct psd_matrix *m = NULL;
+    uint32_t                 n = 0;
+
+    while (n < room && (m = psd_store_next(job->store, m ? m->spec.number : 0))) {
+        struct psd_account a = psd_store_matrix_account(m);
+
+        stats[n++] = (struct ps_job_stats){ .job = job->number,
+                                            .matrix = m->spec.number,
+                                            .bytes = a.bytes,
+                                            .state_bytes = a.state_bytes,
+                                            .rows = a.rows };
+    }
+    return n;
+}
+
+/* All jobs, or the one asked for; first the shard's own account, last the matrices'. */
 ps_status psd_control_stats(struct psd_request *r)
 {
     const struct psd_shard *sh = r->shard;
-    struct ps_job_stats     stats[STATS_JOBS_MAX + 1] = { 0 };
-    uint32_t                n = 1;
+    struct ps_job_stats     stats[PS_STATS_MAX] = { 0 };
+    const struct psd_job   *told[STATS_JOBS_MAX];
+    uint32_t                n = 1, n_told = 0, end;
     struct ps_header        h = {
                .kind = PS_MSG_STATS_OK,
                .request = r->h.request,
@@ -165,9 +197,14 @@ ps_status psd_control_stats(struct psd_request *r)
 
     stats[0].refused = sh->counters.denied;
     stats[0].skipped = sh->counters.bad_messages + sh->counters.dropped;
-    for (size_t i = 0; i < sh->n_jobs && n <= STATS_JOBS_MAX; i++)
-        if (r->h.job == 0 || sh->jobs[i]->number == r->h.job)
+    for (size_t i = 0; i < sh->n_jobs && n_told < STATS_JOBS_MAX; i++)
+        if (r->h.job == 0 || sh->jobs[i]->number == r->h.job) {
+            told[n_told++] = sh->jobs[i];
             stats[n++] = psd_job_account(sh->jobs[i]);
+        }
+    end = n + room_for_matrices(n);
+    for (uint32_t i = 0; i < n_told; i++)
+        n += account_matrices(told[i], stats + n, end - n);
     h.n_job_stats = n;
     return ps_wire_send(r->out, &r->in->route, &h, NULL, 0);
 }

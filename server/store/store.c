@@ -84,6 +84,13 @@ struct psd_matrix *psd_store_find(struct psd_store *s, uint32_t number)
     return NULL;
 }
 
+const struct psd_matrix *psd_store_next(const struct psd_store *s, uint32_t number)
+{
+    size_t at = number < UINT32_MAX ? place_of(s, number + 1) : s->n_matrices;
+
+    return at < s->n_matrices ? s->matrices[at] : NULL;
+}
+
 /*
  * Could this host hold the shard's part at all?  Asked before anything is made: memory
  * that the system promises and does not have costs the process its life later.
@@ -316,14 +323,27 @@ static void account_dense(const struct psd_matrix *m, struct psd_account *a)
     a->allocated_bytes += bytes * (1 + m->n_state);
 }
 
+static void account(const struct psd_matrix *m, struct psd_account *a)
+{
+    if (m->rows)
+        psd_rows_account(m->rows, a);
+    else
+        account_dense(m, a);
+}
+
 struct psd_account psd_store_account(const struct psd_store *s)
 {
     struct psd_account a = { 0 };
 
     for (size_t i = 0; i < s->n_matrices; i++)
-        if (s->matrices[i]->rows)
-            psd_rows_account(s->matrices[i]->rows, &a);
-        else
-            account_dense(s->matrices[i], &a);
+        account(s->matrices[i], &a);
+    return a;
+}
+
+struct psd_account psd_store_matrix_account(const struct psd_matrix *m)
+{
+    struct psd_account a = { 0 };
+
+    account(m, &a);
     return a;
 }

@@ -62,6 +62,9 @@ ps_status psd_store_add(struct psd_store *store, const struct ps_matrix_spec *sp
 /* NULL when there is none. */
 struct psd_matrix *psd_store_find(struct psd_store *store, uint32_t number);
 
+/* The one with the lowest number above `number`; NULL: there is none. */
+const struct psd_matrix *psd_store_next(const struct psd_store *store, uint32_t number);
+
 /* The chunk that holds element `first`, or NULL: not here. */
 struct psd_chunk *psd_store_chunk(struct psd_matrix *m, uint64_t first);
 
@@ -119,5 +122,6 @@ struct psd_account {
 };
 
 struct psd_account psd_store_account(const struct psd_store *store);
+struct psd_account psd_store_matrix_account(const struct psd_matrix *m);
 
 #endif

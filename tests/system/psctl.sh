@@ -5,7 +5,7 @@
 
 hello=$top_builddir/hello
 
-plan 53
+plan 57
 
 # ---- the command line ----------------------------------------------------------------
 
@@ -65,10 +65,11 @@ ends "status shows it too"       0 '^pair  *waiting ' "$psctl" status
 ends "the worker that is there"  0 '^pair  *0  *active ' "$psctl" workers
 ends "the worker that is not"    0 '^pair  *1  *expected ' "$psctl" workers
 ends "a shard has its parameters" 0 '^ *[01]  *up  *1  *16 B ' "$psctl" shards
+ends "a matrix takes so much"    0 '^pair  *x  *dense  *f32  *1  *4  *16 B  *0 B$' "$psctl" matrices
 ends "a request waits"           0 '^ *[01]  *up  *1  *16 B  *0 B  *16 B  *0  *0  *[0-9]*  *[0-9]*  *1 ' \
     "$psctl" shards
 
-for part in status jobs workers shards; do
+for part in status jobs workers matrices shards; do
     ends "$part is JSON"         0 '"schema_version": 1' "$psctl" --json $part
     ok   "$part is well-formed"    is_json ends.out
     cp ends.out $part.json
@@ -100,11 +101,12 @@ for key in endpoint uptime_seconds server_epoch bad_messages denied servers host
     shards shard state jobs parameter_bytes state_bytes allocated_bytes rows \
     evicted pushes pulls repeated refused waiting job number strategy workers active clock matrices elements samples bytes_pushed \
     bytes_pulled age_seconds members rank incarnation silent_seconds retries skipped late \
-    staleness_mean staleness_max; do
+    staleness_mean staleness_max matrix_accounts matrix kind dtype cols; do
     grep -q "\"$key\":" status.json || missing="$missing $key"
 done
 is "status has every key of the manual" "$missing" ""
 ok "a worker's object has its job" grep -q '"job": "pair"' workers.json
+ok "a matrix's has it too"         grep -q '"job": "pair"' matrices.json
 
 # ---- and its end -----------------------------------------------------------------------
 

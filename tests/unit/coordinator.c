@@ -90,12 +90,15 @@ static void shard_says(uint16_t shard, const struct ps_header *h)
     handle(&p);
 }
 
+static unsigned n_telling = N_SHARDS; /* shards with room for accounts of matrices */
+
 static void shard_answers(const struct ps_parcel *p)
 {
     const struct ps_header *ask = read_head(p);
-    struct ps_job_stats     stats[2] = {
+    struct ps_job_stats     stats[3] = {
             { .refused = 3, .skipped = 4 },
             { .job = 1, .bytes = 100, .pushes = 7, .waiting = 1 },
+            { .job = 1, .matrix = 1, .bytes = 40, .state_bytes = 80, .rows = 2 },
     };
     struct ps_header h = { .kind = PS_MSG_OK,
                            .request = ask->request,
@@ -107,7 +110,7 @@ static void shard_answers(const struct ps_parcel *p)
     if (ask->kind == PS_MSG_STATS) {
         ck_assert_uint_eq(ask->server_epoch, EPOCH);
         h.kind = PS_MSG_STATS_OK;
-        h.n_job_stats = 2;
+        h.n_job_stats = p->route.index < n_telling ? 3 : 2;
         h.job_stats = stats;
     } else if (ask->kind == PS_MSG_MATRIX_ADD && shard_refuses[p->route.index]) {
         h.kind = PS_MSG_ERROR;
@@ -1636,6 +1639,35 @@ START_TEST(status_shows_the_cluster)
 }
 END_TEST
 
+START_TEST(status_tells_what_a_matrix_takes_when_all_shards_do)
+{
+    struct ps_job_spec spec = spec_of("lenet", 2);
+    struct worker      w = join_as(77, 1, &spec);
+    json_t            *status, *list, *one;
+
+    create(&w, 5, "fc1");
+    status = ask_status(9, 50);
+    one = json_array_get(json_object_get(status, "jobs"), 0);
+    ck_assert_int_eq(integer(one, "parameter_bytes"), 300); /* of the job, once */
+    list = json_object_get(one, "matrix_accounts");
+    ck_assert_uint_eq(json_array_size(list), 1);
+    one = json_array_get(list, 0);
+    ck_assert_str_eq(string(one, "matrix"), "fc1");
+    ck_assert_str_eq(string(one, "kind"), "dense");
+    ck_assert_str_eq(string(one, "dtype"), "f32");
+    ck_assert_int_eq(integer(one, "rows") * integer(one, "cols"), 4096);
+    ck_assert_int_eq(integer(one, "parameter_bytes"), 120);
+    ck_assert_int_eq(integer(one, "state_bytes"), 240);
+    json_decref(status);
+
+    n_telling = N_SHARDS - 1;
+    status = ask_status(9, 51);
+    one = json_array_get(json_object_get(status, "jobs"), 0);
+    ck_assert_uint_eq(json_array_size(json_object_get(one, "matrix_accounts")), 0);
+    json_decref(status);
+}
+END_TEST
+
 START_TEST(status_of_many_workers_is_cut_into_frames)
 {
     json_t *status;
@@ -2035,6 +2067,7 @@ static Suite *coordinator_suite(void)
     tcase_add_test(t, oldest_reports_make_way);
     tcase_add_test(t, watch_fits_a_header_at_its_largest);
     tcase_add_test(t, status_shows_the_cluster);
+    tcase_add_test(t, status_tells_what_a_matrix_takes_when_all_shards_do);
     tcase_add_test(t, status_of_many_workers_is_cut_into_frames);
     tcase_add_test(t, status_does_without_a_shard_that_is_silent);
 

@@ -9,6 +9,7 @@
 #include "tests/unit/suite.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #define CONTROL 4711u
 #define EPOCH 9u
@@ -405,7 +406,8 @@ static struct ps_job_stats account(uint32_t shard)
     hand(shard, 99, &h, NULL, 0, NULL, 0);
     h = answer_to(h.request, NULL);
     ck_assert_uint_eq(h.kind, PS_MSG_STATS_OK);
-    ck_assert_uint_eq(h.n_job_stats, 2);
+    ck_assert_uint_ge(h.n_job_stats, 2);
+    ck_assert_uint_eq(h.job_stats[1].matrix, 0);
     return h.job_stats[1];
 }
 
@@ -1555,6 +1557,34 @@ START_TEST(observer_reads_the_newest_without_waiting)
 }
 END_TEST
 
+START_TEST(a_shard_tells_what_each_matrix_takes_as_far_as_there_is_room)
+{
+    struct ps_header h = header(PS_MSG_STATS);
+    uint64_t         bytes = 0;
+
+    cluster(1, 2, PS_BSP, PS_ADAM);
+    for (uint32_t i = 1; i <= 300; i++) {
+        struct ps_matrix_spec m = matrix_spec(i, "w");
+
+        snprintf(m.name, sizeof(m.name), "w%u", i);
+        add_matrix(&m, PS_OK);
+    }
+    h.session = CONTROL;
+    hand(0, 99, &h, NULL, 0, NULL, 0);
+    h = answer_to(h.request, NULL);
+    ck_assert_uint_gt(h.n_job_stats, 200);
+    ck_assert_uint_eq(h.job_stats[1].matrix, 0);
+    ck_assert_uint_eq(h.job_stats[1].bytes, 300 * sizeof(value));
+    for (uint32_t i = 2; i < h.n_job_stats; i++) {
+        ck_assert_uint_eq(h.job_stats[i].job, 1);
+        ck_assert_uint_eq(h.job_stats[i].matrix, i - 1);
+        ck_assert_uint_eq(h.job_stats[i].state_bytes, 2 * h.job_stats[i].bytes);
+        bytes += h.job_stats[i].bytes;
+    }
+    ck_assert_uint_eq(bytes, (h.n_job_stats - 2) * sizeof(value));
+}
+END_TEST
+
 START_TEST(only_the_coordinator_gives_orders)
 {
     struct ps_header h = header(PS_MSG_JOB_END);
@@ -1740,6 +1770,7 @@ static Suite *shard_suite(void)
     tcase_add_test(t, values_that_end_early_are_refused);
     tcase_add_test(t, counters_are_exact);
     tcase_add_test(t, observer_reads_the_newest_without_waiting);
+    tcase_add_test(t, a_shard_tells_what_each_matrix_takes_as_far_as_there_is_room);
     tcase_add_test(t, only_the_coordinator_gives_orders);
     tcase_add_test(t, account_counts_what_the_driver_dropped);
     tcase_add_test(t, orders_may_come_twice);

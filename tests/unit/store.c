@@ -281,8 +281,9 @@ END_TEST
 
 START_TEST(accounts_say_what_dense_matrices_take)
 {
-    struct ps_matrix_spec spec = dense(PS_F32, 10, 100);
-    struct psd_account    a = psd_store_account(store);
+    struct ps_matrix_spec    spec = dense(PS_F32, 10, 100);
+    struct psd_account       a = psd_store_account(store);
+    const struct psd_matrix *m;
 
     ck_assert_uint_eq(a.bytes + a.state_bytes + a.allocated_bytes + a.rows, 0);
     add(&spec, 2);
@@ -294,6 +295,16 @@ START_TEST(accounts_say_what_dense_matrices_take)
     ck_assert_uint_eq(a.state_bytes, 2 * 1000 * 4 + 300000 * 8);
     ck_assert_uint_eq(a.allocated_bytes, a.bytes + a.state_bytes);
     ck_assert_uint_eq(a.rows, 0);
+    m = psd_store_next(store, 0);
+    ck_assert_uint_eq(m->spec.number, 1);
+    ck_assert_uint_eq(psd_store_matrix_account(m).bytes, 1000 * 4);
+    ck_assert_uint_eq(psd_store_matrix_account(m).state_bytes, 2 * 1000 * 4);
+    m = psd_store_next(store, 1);
+    ck_assert_uint_eq(m->spec.number, 2);
+    ck_assert_uint_eq(psd_store_matrix_account(m).bytes, 300000 * 8);
+    ck_assert_uint_eq(psd_store_matrix_account(m).state_bytes, 300000 * 8);
+    ck_assert_ptr_null(psd_store_next(store, 2));
+    ck_assert_ptr_null(psd_store_next(store, UINT32_MAX));
 }
 END_TEST
 

@@ -53,10 +53,10 @@ static struct ps_report_record records[2] = { { 1, 2, 3, 4, "train/loss", -0.0 }
                                               { UINT64_MAX, UINT64_MAX, UINT64_MAX,
                                                 UINT32_MAX, "a", 0x1p-1074 } };
 static struct ps_traffic       traffic = { 1, 2, 3, 4, 5, 6, 7, UINT64_MAX };
-static struct ps_job_stats     stats[2] = { { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
-                                              11, 12, 13, 14, 15, 16, 17, 18, 19, 20 },
-                                            { .job = UINT32_MAX } };
-static struct ps_part sets[2] = { { 0, 1, 0, 1 }, { 255, 256, UINT64_MAX, 7 } };
+static struct ps_job_stats stats[2] = { { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                          12, 13, 14, 15, 16, 17, 18, 19, 20, 21 },
+                                        { .job = UINT32_MAX } };
+static struct ps_part      sets[2] = { { 0, 1, 0, 1 }, { 255, 256, UINT64_MAX, 7 } };
 
 static void some_specs(void)
 {
