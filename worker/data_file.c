@@ -73,6 +73,8 @@ static ps_status health(const struct data_file *f)
     case Z_BUF_ERROR:
         return ps_fail(PS_ERR_DATA, "data %s: truncated: its gzip stream has no end",
                        f->name);
+    case Z_MEM_ERROR:
+        return ps_fail(PS_ERR_NO_MEMORY, "data %s: no memory to read it", f->name);
     case Z_ERRNO: return ps_fail(PS_ERR_DATA, "data %s: cannot be read: %m", f->name);
     default:
         return ps_fail(PS_ERR_DATA, "data %s: damaged gzip stream: %s", f->name, text);

@@ -1,6 +1,7 @@
 /* emit.c - a tree as YAML text; see tree.h. */
 #include "common/config/tree.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -92,7 +93,8 @@ static bool put_document(yaml_emitter_t *yaml, const struct ps_node *root)
 
 static ps_status write_failed(const struct text *t, const yaml_emitter_t *yaml)
 {
-    if (t->no_memory || yaml->error == YAML_MEMORY_ERROR)
+    /* An event that cannot be made says nothing of why, but malloc has. */
+    if (t->no_memory || yaml->error == YAML_MEMORY_ERROR || errno == ENOMEM)
         return ps_fail(PS_ERR_NO_MEMORY, "config: no memory to write YAML");
     return ps_fail(PS_ERR_BAD_ARG,
                    "config: a value cannot be written as YAML, expected UTF-8 text");
@@ -109,6 +111,7 @@ ps_status ps_tree_write(const struct ps_node *root, char **text, size_t *bytes)
     yaml_emitter_set_output(&yaml, append, &t);
     yaml_emitter_set_unicode(&yaml, 1);
     yaml_emitter_set_width(&yaml, -1); /* no line breaks within a value */
+    errno = 0;
     if (!put_document(&yaml, root))
         st = write_failed(&t, &yaml);
     yaml_emitter_delete(&yaml);

@@ -62,7 +62,9 @@ static ps_status load_text(void **out, const struct ps_schema *schema, const cha
     cyaml_err_t      err =
         cyaml_load_data((const uint8_t *)text, bytes, &cyaml, &schema->root, out, NULL);
 
-    if (err == CYAML_ERR_OOM)
+    /* The text is our own, so its parser stops for want of memory alone. */
+    if (err == CYAML_ERR_OOM || err == CYAML_ERR_LIBYAML_PARSER_INIT ||
+        err == CYAML_ERR_LIBYAML_PARSER)
         return ps_fail(PS_ERR_NO_MEMORY, "%s: no memory for its values", file);
     if (err)
         return ps_fail(PS_ERR_CONFIG, "%s: %s (%s)", file, complaint.text,

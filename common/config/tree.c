@@ -393,7 +393,8 @@ ps_status ps_tree_read(struct ps_node **out, const char *file)
 
     *out = NULL;
     if (!f)
-        return ps_fail(PS_ERR_SYSTEM, "%s: cannot be opened: %m", file);
+        return ps_fail(errno == ENOMEM ? PS_ERR_NO_MEMORY : PS_ERR_SYSTEM,
+                       "%s: cannot be opened: %m", file);
     text = malloc(PS_TREE_BYTES + 1); /* one more, to see that there is more */
     if (text)
         bytes = fread(text, 1, PS_TREE_BYTES + 1, f);

@@ -78,7 +78,9 @@ void coord_answer(struct psd_coordinator *c, const struct coord_asker *asker,
 
     h->request = asker->request;
     st = ps_wire_send(c->out, &asker->route, h, frames, n_frames);
-    if (st)
+    /* It is done, so without memory to say so nothing is said: who asks again is told.
+     */
+    if (st && st != PS_ERR_NO_MEMORY)
         coord_answer_error(c, asker, st, ps_log_last_error());
 }
 

@@ -313,7 +313,10 @@ static ps_status hello_worker(struct psd_coordinator *c, const struct coord_requ
     m->route = r->asker.route;
     asker.rank = m->rank;
     asker.session = m->session;
-    return answer_when_told(c, job, m, &asker);
+    st = answer_when_told(c, job, m, &asker);
+    /* It is in, so without memory to note that it waits it is not refused: it says
+     * hello again under the same number. */
+    return st == PS_ERR_NO_MEMORY ? PS_OK : st;
 }
 
 /* One that was here before the job went back: it goes on as who it was. */

@@ -66,11 +66,15 @@ ps_status psd_control_job(struct psd_request *r)
         st = psd_job_new(&job, &r->h);
     if (st)
         return st;
-    sh->jobs[sh->n_jobs++] = job;
     st = psd_job_members(job, &r->h);
+    if (st) {
+        psd_job_free(&job); /* a job without its members would say OK the next time */
+        return st;
+    }
+    sh->jobs[sh->n_jobs++] = job;
     ps_log(PS_LOG_INFO, "shard %u: job %s created for %u workers", job->shard,
            job->spec.name, job->spec.workers);
-    return st ? st : say_ok(r);
+    return say_ok(r);
 }
 
 /* Whoever still waits is told that there is nothing to wait for. */

@@ -258,7 +258,7 @@ static ps_status pass_gate(struct psd_request *r)
     case PSD_STALE:
         r->job->stats.late++;
         psd_window_mark(&r->seat->window, r->h.seq, PSD_WINDOW_STALE);
-        return say_stale(r);
+        return PS_OK;
     case PSD_NEVER: break;
     }
     return ps_fail(PS_ERR_RANK, "job %s: worker %u is not in the job",
@@ -277,6 +277,17 @@ static ps_status answer(struct psd_request *r)
     return psd_answer(r, PS_MSG_PUSH_OK, version ? version : r->job->version, NULL, 0);
 }
 
+/*
+ * The push is taken.  Without memory for the answer there is none: who asks again gets
+ * it, whereas a refusal would let the worker believe that its gradient did not count.
+ */
+static ps_status acknowledge(struct psd_request *r)
+{
+    ps_status st = answer(r);
+
+    return st == PS_ERR_NO_MEMORY ? PS_OK : st;
+}
+
 ps_status psd_push_run(struct psd_request *r)
 {
     static ps_status (*const checks[])(struct psd_request *) = {
@@ -293,11 +304,11 @@ ps_status psd_push_run(struct psd_request *r)
         return psd_rest_run(r);
     if (r->seen) {
         r->job->stats.repeated += !r->again;
-        return answer(r);
+        return acknowledge(r);
     }
     for (size_t i = 0; !st && i < sizeof(checks) / sizeof(checks[0]); i++)
         st = checks[i](r);
     if (st || !r->in->head) /* parked */
         return st;
-    return answer(r);
+    return acknowledge(r);
 }

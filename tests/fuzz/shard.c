@@ -26,7 +26,7 @@
 
 static struct psd_shard *shard;
 static struct ps_outbox  out;
-static uint64_t          now;
+static uint64_t          now, last_request;
 
 /* ---- what must not change ------------------------------------------------------ */
 
@@ -169,6 +169,7 @@ static void send_message(struct fuzz_input *in)
 
     route.id[0] = fuzz_byte(in) % 4;
     fuzz_message(in, &m);
+    m.h.request = ++last_request; /* no two requests of an asker have one number */
     if (!fuzz_pack(&m, &route, &p))
         return;
     fuzz_require(ps_decoder_new(&decoder) == PS_OK);
@@ -279,7 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
                                          .backend = &psd_backend_cpu };
 
     fuzz_listen();
-    now = 1;
+    now = last_request = 1;
     fuzz_require(psd_shard_new(&shard, &options) == PS_OK);
     make_job(fuzz_byte(&in));
     make_members();
