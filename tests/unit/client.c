@@ -785,6 +785,72 @@ START_TEST(malformed_values_change_nothing)
 }
 END_TEST
 
+static struct ps_ticket *ask_rows(const ps_matrix *m, uint64_t room, uint64_t *keys,
+                                  float *rows)
+{
+    struct ps_ticket *t;
+
+    ck_assert_ok(psw_client_rows(client, now, m, 0, 5, room, keys, rows, &out, &t));
+    return t;
+}
+
+START_TEST(rows_come_with_their_keys_and_a_cursor)
+{
+    const uint64_t    payload[] = { 7, 8, 0 };
+    const size_t      cuts[] = { 16, 8 };
+    uint64_t          keys[2], next;
+    float             rows[2] = { 9, 9 };
+    struct ps_ticket *t = ask_rows(opened("rows", 0, 1, PS_F32), 2, keys, rows);
+    struct sent       s = only_sent();
+    struct ps_header  h = answer_to(s.h.request, PS_MSG_ROWS_OK);
+
+    ck_assert_uint_eq(s.h.kind, PS_MSG_ROWS);
+    ck_assert_uint_eq(s.h.after, 5);
+    ck_assert_uint_eq(s.ranges[0].count, 2);
+    h.after = 77;
+    give(shard(0), &h, payload, cuts, 2);
+    ck_assert_uint_eq(psw_ticket_rows(t, &next), 2);
+    ck_assert_uint_eq(next, 77);
+    ck_assert_mem_eq(keys, payload, sizeof(keys));
+    ck_assert_float_eq(rows[1], 0);
+    assert_ended(t, PS_OK);
+}
+END_TEST
+
+/* Up to two rows of one f32 each were asked for. */
+static const struct {
+    const char *what;
+    uint64_t    after;
+    size_t      cuts[3];
+    uint32_t    n_cuts;
+} malformed_rows[] = {
+    { "no rows, and more to come", 6, { 0 }, 0 },
+    { "keys without values", 6, { 16 }, 1 },
+    { "half a key", 6, { 12, 4 }, 2 },
+    { "no key", 6, { 0, 0 }, 2 },
+    { "a row too many", 6, { 24, 12 }, 2 },
+    { "values of fewer rows", 6, { 16, 4 }, 2 },
+    { "values of more rows", 6, { 16, 12 }, 2 },
+    { "a frame too many", 6, { 16, 8, 8 }, 3 },
+};
+
+START_TEST(malformed_rows_change_nothing)
+{
+    const uint64_t    payload[8] = { 1, 2, 3 }, was = 99;
+    uint64_t          keys[2] = { was, was };
+    float             rows[2] = { 9, 9 };
+    struct ps_ticket *t = ask_rows(opened("rows", 0, 1, PS_F32), 2, keys, rows);
+    struct ps_header  h = answer_to(only_sent().h.request, PS_MSG_ROWS_OK);
+
+    h.after = malformed_rows[_i].after;
+    give(shard(0), &h, payload, malformed_rows[_i].cuts, malformed_rows[_i].n_cuts);
+    assert_ended(t, PS_ERR_BAD_MESSAGE);
+    ck_assert_msg(keys[0] == was && keys[1] == was && rows[0] == 9 && rows[1] == 9,
+                  "%s", malformed_rows[_i].what);
+    ck_assert_why("rows of rows: an answer of");
+}
+END_TEST
+
 START_TEST(answer_of_the_wrong_kind_is_refused)
 {
     float             v[2];
@@ -1198,6 +1264,9 @@ static Suite *client_suite(void)
     tcase_add_test(one, values_may_be_cut_anywhere_at_multiples_of_8);
     tcase_add_loop_test(one, malformed_values_change_nothing, 0,
                         sizeof(malformed) / sizeof(malformed[0]));
+    tcase_add_test(one, rows_come_with_their_keys_and_a_cursor);
+    tcase_add_loop_test(one, malformed_rows_change_nothing, 0,
+                        sizeof(malformed_rows) / sizeof(malformed_rows[0]));
     tcase_add_test(one, answer_of_the_wrong_kind_is_refused);
     tcase_add_test(one, garbage_is_as_good_as_lost);
     tcase_add_test(one, notice_ends_everything_now_and_later);

@@ -1276,7 +1276,7 @@ static const float *pull_rows(uint32_t rank, uint64_t clock, const uint64_t *key
     return (const float *)(const void *)p->frames[0]->data;
 }
 
-static void sparse_matrix(void)
+static void sparse_matrix_of(uint64_t max_rows, uint32_t evict)
 {
     struct ps_matrix_spec m = matrix_spec(2, "rows");
 
@@ -1284,7 +1284,44 @@ static void sparse_matrix(void)
     m.rows = 0;
     m.cols = 2;
     m.init = PS_INIT_ZERO;
+    m.max_rows = max_rows;
+    m.evict = evict;
     add_matrix(&m, PS_OK);
+}
+
+static void sparse_matrix(void)
+{
+    sparse_matrix_of(0, PS_EVICT_NONE);
+}
+
+/* Asks for up to 16 of the rows that there are; gives the request. */
+static uint64_t list_rows(uint32_t rank, uint64_t clock, uint32_t wait_ms)
+{
+    struct ps_header h = worker_header(PS_MSG_ROWS, rank, clock);
+    struct ps_range  range = { .matrix = 2, .first = 0, .count = 16 };
+
+    h.ranges = &range;
+    h.n_ranges = 1;
+    h.wait_ms = wait_ms;
+    hand(0, rank, &h, NULL, 0, NULL, 0);
+    return h.request;
+}
+
+/* Are these the rows, in some order? */
+static bool lists(uint64_t request, const uint64_t *keys, size_t n)
+{
+    struct ps_parcel *p = NULL;
+    size_t            found = 0;
+
+    ck_assert_uint_eq(answer_to(request, &p).kind, PS_MSG_ROWS_OK);
+    if (p->n_frames == 0)
+        return n == 0;
+    for (size_t i = 0; i < n * n; i++)
+        if (i / n < p->frames[0]->len / sizeof(*keys))
+            found += ((const uint64_t *)(const void *)p->frames[0]->data)[i / n] ==
+                     keys[i % n];
+    return found == n && p->frames[0]->len == n * sizeof(*keys) &&
+           p->frames[1]->len == n * 2 * sizeof(float);
 }
 
 static void everyone_pulls(void)
@@ -1463,6 +1500,82 @@ START_TEST(bsp_rows_are_summed_over_workers_in_rank_order)
     ck_assert_float_eq(got[0], -1.0f);
     ck_assert_float_eq(got[2], -2.0f);
     ck_assert_float_eq(got[4], -1.0f);
+}
+END_TEST
+
+/* Under bsp a push is refused when it comes, not when its iteration closes. */
+START_TEST(a_row_too_many_is_refused_at_once_and_what_is_held_stays)
+{
+    const uint64_t   a[] = { 1, 2 }, b[] = { 3, 4 };
+    const float      rows[] = { 4, 8, 4, 8 };
+    const float     *got;
+    struct ps_header h;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    sparse_matrix_of(3, _i ? PS_EVICT_LRU : PS_EVICT_NONE);
+    push_rows(0, 1, a, 2, rows, 2);
+    expect_error(push_rows(1, 1, b, 2, rows, 2), PS_ERR_LIMIT);
+
+    h = worker_header(PS_MSG_PUSH, 1, 1); /* it is withdrawn */
+    h.seq = seq[1][0];
+    h.flags = PS_FLAG_FINISH;
+    h.parts = 1;
+    hand(0, 1, &h, NULL, 0, NULL, 0);
+    got = pull_rows(0, 1, a, 2);
+    ck_assert_float_eq(got[0], -1.0f); /* the mean over both */
+    ck_assert_float_eq(got[3], -2.0f);
+    ck_assert(lists(list_rows(0, 1, 0), a, 2));
+}
+END_TEST
+
+START_TEST(rows_of_one_that_leaves_are_not_held_any_more)
+{
+    static const uint32_t gone[2][2] = { { PS_MEMBER_ACTIVE, PS_MEMBER_LEFT },
+                                         { PS_MEMBER_ACTIVE, PS_MEMBER_LOST } };
+    const uint64_t        a[] = { 1, 2 }, b[] = { 3, 4 };
+    const float           rows[] = { 4, 8, 4, 8 };
+    struct ps_range       range = { .matrix = 2, 0, 2 };
+    struct ps_header      h;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    sparse_matrix_of(2, PS_EVICT_LRU);
+    h = worker_header(PS_MSG_PUSH, 1, 1); /* its iteration has not ended */
+    h.seq = ++seq[1][0];
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 1, &h, a, sizeof(a), rows, sizeof(rows));
+    expect_error(push_rows(0, 1, b, 2, rows, 2), PS_ERR_LIMIT);
+    seq[0][0]--;
+    send_members(2, gone[_i]);
+    push_rows(0, 1, b, 2, rows, 2);
+    ck_assert(lists(list_rows(0, 1, 0), b, 2));
+    ck_assert_float_eq(pull_rows(0, 1, b, 2)[0], -2.0f);
+}
+END_TEST
+
+START_TEST(list_of_rows_waits_for_its_iteration)
+{
+    const uint64_t    a[] = { 1, 2 }, b[] = { 3 }, all[] = { 1, 2, 3 };
+    const float       rows[] = { 4, 8, 4, 8 };
+    struct ps_parcel *p = NULL;
+    uint64_t          patient, hasty;
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    sparse_matrix();
+    push_rows(0, 1, a, 2, rows, 2);
+    patient = list_rows(0, 1, 0);
+    hasty = list_rows(0, 1, 1000);
+    ck_assert_uint_eq(answer_to(patient, NULL).kind, 0);
+    psd_shard_tick(shards[0], 1000000000, &out);
+    expect_error(hasty, PS_ERR_TIMEOUT);
+    ck_assert_str_eq(answer_to(hasty, NULL).text,
+                     "job test: iteration 1 waits for worker 1");
+    push_rows(1, 1, b, 1, rows, 2);
+    ck_assert(lists(patient, all, 3));
+    ck_assert_uint_eq(answer_to(patient, &p).clock, 1);
+    for (int i = 0; i < 3; i++) /* what the close has made of them */
+        ck_assert_float_eq(((const float *)(const void *)p->frames[1]->data)[2 * i],
+                           -1.0f);
 }
 END_TEST
 
@@ -1766,6 +1879,10 @@ static Suite *shard_suite(void)
     tcase_add_test(t, older_member_list_changes_nothing);
     tcase_add_test(t, repeated_keys_of_a_push_are_summed_before_the_step);
     tcase_add_test(t, bsp_rows_are_summed_over_workers_in_rank_order);
+    tcase_add_loop_test(t, a_row_too_many_is_refused_at_once_and_what_is_held_stays, 0,
+                        2);
+    tcase_add_loop_test(t, rows_of_one_that_leaves_are_not_held_any_more, 0, 2);
+    tcase_add_test(t, list_of_rows_waits_for_its_iteration);
     tcase_add_test(t, key_frame_of_the_wrong_size_is_refused);
     tcase_add_test(t, values_that_end_early_are_refused);
     tcase_add_test(t, counters_are_exact);
