@@ -9,40 +9,46 @@
 
 #define BEAT_NS UINT64_C(1000000000)
 
-/* struct ps_traffic as numbers, and the clock: what a beat carries. */
-#define N_NUMBERS (1 + sizeof(struct ps_traffic) / sizeof(uint64_t))
-
 struct psw_heartbeat {
     struct ps_link    *link; /* the thread's while it runs */
     struct ps_decoder *decoder;
-    struct ps_header   who;
     uint64_t           last_request;
+    uint64_t           epoch; /* of the last beat, */
+    uint64_t           since; /* and the first request that had it */
     pthread_t          thread;
-    bool               running;
+    bool               running, is_observer;
     atomic_bool        stop;
     struct ps_signal  *stopped; /* wakes the thread to look at `stop` */
     struct ps_signal  *wake;    /* lent */
 
-    _Atomic uint64_t numbers[N_NUMBERS];
+    pthread_mutex_t   lock; /* for what the next beat says: all of one moment */
+    bool              has_lock;
+    struct ps_header  who;
+    struct ps_traffic traffic;
+
     _Atomic uint64_t heard_ns;
+    _Atomic uint64_t over; /* epoch of the last life that is; 0: none */
     atomic_int       word; /* set last: whoever sees it may read `why` */
     char             why[PS_TEXT_BYTES];
 };
 
 static void beat(struct psw_heartbeat *hb)
 {
-    uint64_t          numbers[N_NUMBERS];
     struct ps_traffic traffic;
     struct ps_parcel  p = { .route = { .kind = PS_ROUTE_COORDINATOR } };
-    struct ps_header  h = hb->who;
+    struct ps_header  h;
 
-    for (size_t i = 0; i < N_NUMBERS; i++)
-        numbers[i] = atomic_load_explicit(&hb->numbers[i], memory_order_relaxed);
-    memcpy(&traffic, numbers + 1, sizeof(traffic));
+    pthread_mutex_lock(&hb->lock);
+    h = hb->who;
+    traffic = hb->traffic;
+    pthread_mutex_unlock(&hb->lock);
     h.kind = PS_MSG_BEAT;
     h.request = ++hb->last_request;
-    h.clock = numbers[0];
     h.traffic = &traffic;
+    if (h.server_epoch != hb->epoch) {
+        hb->epoch = h.server_epoch;
+        hb->since = h.request;
+    }
     /* One beat more or less is nothing: the next one comes in a second. */
     if (ps_wire_encode(&h, &p.head) || ps_link_send(hb->link, &p))
         ps_log(PS_LOG_DEBUG, "heartbeat: %s", ps_log_last_error());
@@ -58,6 +64,31 @@ static void keep_word(struct psw_heartbeat *hb, const struct ps_header *h)
     ps_signal_raise(hb->wake);
 }
 
+/*
+ * Has the job gone back?  An answer to a beat of the epoch before is no news: the
+ * worker has moved since.  An observer that is not known any more is let in anew.
+ */
+static bool goes_back(const struct psw_heartbeat *hb, const struct ps_header *h)
+{
+    if (h->kind != PS_MSG_NOTICE && h->request < hb->since)
+        return false;
+    if (h->kind == PS_MSG_OK)
+        return h->server_epoch != 0 && h->server_epoch != hb->epoch;
+    if (h->kind == PS_MSG_ERROR && h->status == PS_ERR_DENIED)
+        return hb->is_observer;
+    return h->status == PS_ERR_ROLLBACK && h->server_epoch != hb->epoch;
+}
+
+static void hear(struct psw_heartbeat *hb, const struct ps_header *h)
+{
+    if (goes_back(hb, h)) {
+        atomic_store_explicit(&hb->over, hb->epoch, memory_order_relaxed);
+        ps_signal_raise(hb->wake);
+    } else if (h->kind != PS_MSG_OK && h->status != PS_ERR_ROLLBACK) {
+        keep_word(hb, h);
+    }
+}
+
 static void listen_to(struct psw_heartbeat *hb)
 {
     struct ps_parcel p;
@@ -66,8 +97,8 @@ static void listen_to(struct psw_heartbeat *hb)
     while (ps_link_receive(hb->link, &p) == PS_OK) {
         atomic_store_explicit(&hb->heard_ns, ps_now_ns(), memory_order_relaxed);
         if (ps_wire_decode(hb->decoder, p.head->data, p.head->len, &h) == PS_OK &&
-            (h.kind == PS_MSG_ERROR || h.kind == PS_MSG_NOTICE))
-            keep_word(hb, &h);
+            (h.kind == PS_MSG_OK || h.kind == PS_MSG_ERROR || h.kind == PS_MSG_NOTICE))
+            hear(hb, &h);
         ps_parcel_drop(&p);
     }
 }
@@ -120,8 +151,11 @@ ps_status psw_heartbeat_start(struct psw_heartbeat **out, struct ps_net *net,
     if (!hb)
         return ps_fail(PS_ERR_NO_MEMORY, "heartbeat: no memory");
     hb->who = *who;
+    hb->is_observer = who->rank == UINT32_MAX;
     hb->wake = wake;
-    st = ps_decoder_new(&hb->decoder);
+    hb->has_lock = pthread_mutex_init(&hb->lock, NULL) == 0;
+    st = hb->has_lock ? ps_decoder_new(&hb->decoder)
+                      : ps_fail(PS_ERR_NO_MEMORY, "heartbeat: no memory");
     if (!st)
         st = ps_signal_new(&hb->stopped);
     if (!st)
@@ -151,17 +185,24 @@ void psw_heartbeat_stop(struct psw_heartbeat **heartbeat)
     ps_link_close(&hb->link, 0);
     ps_signal_free(&hb->stopped);
     ps_decoder_free(&hb->decoder);
+    if (hb->has_lock)
+        pthread_mutex_destroy(&hb->lock);
     free(hb);
 }
 
-void psw_heartbeat_tell(struct psw_heartbeat *hb, uint64_t clock,
-                        const struct ps_traffic *traffic)
+void psw_heartbeat_tell(struct psw_heartbeat *hb, const struct ps_header *who,
+                        uint64_t clock, const struct ps_traffic *traffic)
 {
-    uint64_t numbers[N_NUMBERS] = { clock };
+    pthread_mutex_lock(&hb->lock);
+    hb->who = *who;
+    hb->who.clock = clock;
+    hb->traffic = *traffic;
+    pthread_mutex_unlock(&hb->lock);
+}
 
-    memcpy(numbers + 1, traffic, sizeof(*traffic));
-    for (size_t i = 0; i < N_NUMBERS; i++)
-        atomic_store_explicit(&hb->numbers[i], numbers[i], memory_order_relaxed);
+bool psw_heartbeat_is_over(const struct psw_heartbeat *hb, uint64_t epoch)
+{
+    return epoch != 0 && atomic_load_explicit(&hb->over, memory_order_relaxed) == epoch;
 }
 
 uint64_t psw_heartbeat_heard_ns(const struct psw_heartbeat *hb)

@@ -5,13 +5,15 @@
 
 struct ps_rows {
     ps_matrix *matrix;
-    uint32_t   shard; /* that comes next */
-    uint64_t   from;  /* its cursor */
+    uint64_t   rollbacks; /* before it was opened */
+    uint32_t   shard;     /* that comes next */
+    uint64_t   from;      /* its cursor */
 };
 
 ps_status ps_rows_open(ps_matrix *m, ps_rows **out)
 {
-    ps_rows *rows;
+    ps_worker *w = m ? psw_matrix_owner(m) : NULL;
+    ps_rows   *rows;
 
     if (!m || !out)
         return ps_fail(PS_ERR_BAD_ARG, "rows: no matrix, or nowhere to put them");
@@ -24,6 +26,7 @@ ps_status ps_rows_open(ps_matrix *m, ps_rows **out)
         return ps_fail(PS_ERR_NO_MEMORY, "rows of %s: no memory",
                        psw_matrix_spec(m)->name);
     rows->matrix = m;
+    rows->rollbacks = psw_client_rollbacks(w->client);
     *out = rows;
     return PS_OK;
 }
@@ -54,6 +57,12 @@ ps_status psw_rows_next(ps_rows *rows, uint64_t *keys, void *values, uint64_t ro
     ps_status  st = PS_OK;
 
     *n = 0;
+    if (psw_client_rollbacks(w->client) != rows->rollbacks) {
+        psw_client_told(w->client);
+        return ps_fail(PS_ERR_ROLLBACK,
+                       "rows of %s: job %s went back since they were opened",
+                       ps_matrix_name(rows->matrix), ps_job(w));
+    }
     while (!st && *n == 0 && rows->shard < psw_client_n_shards(w->client))
         st = ask(w, rows, keys, values, room, n);
     return st;

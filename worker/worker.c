@@ -62,6 +62,65 @@ static void deliver(ps_worker *w)
     ps_outbox_clear(&w->outbox);
 }
 
+static ps_status set_polls(ps_worker *w)
+{
+    struct ps_poll *polls = realloc(w->polls, (2 + w->n_links) * sizeof(*polls));
+
+    if (!polls)
+        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory");
+    polls[0] = (struct ps_poll){ .link = w->link };
+    polls[1] = (struct ps_poll){ .signal = w->wake };
+    for (uint32_t i = 0; i < w->n_links; i++)
+        polls[2 + i] = (struct ps_poll){ .link = w->links[i] };
+    w->polls = polls;
+    return PS_OK;
+}
+
+static void disconnect_shards(ps_worker *w)
+{
+    while (w->n_links > 0)
+        ps_link_close(&w->links[--w->n_links], 0);
+    free(w->links);
+    w->links = NULL;
+}
+
+/* New connections, also to servers that it knows: what was under way on the old ones is
+ * of another life. */
+static ps_status connect_shards(ps_worker *w)
+{
+    uint32_t  n = psw_client_n_shards(w->client);
+    ps_status st = PS_OK;
+
+    disconnect_shards(w);
+    w->life = psw_client_life(w->client);
+    w->links = calloc(n, sizeof(struct ps_link *));
+    if (!w->links)
+        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory for %u shards", n);
+    while (!st && w->n_links < n) {
+        st = ps_link_open(&w->links[w->n_links], w->net,
+                          psw_client_endpoint(w->client, w->n_links));
+        if (!st)
+            w->n_links++;
+    }
+    if (!st)
+        st = set_polls(w);
+    if (st)
+        disconnect_shards(w);
+    return st;
+}
+
+/* After a rollback the shards may be others. */
+static void follow_shards(ps_worker *w)
+{
+    ps_status st;
+
+    if (w->life == 0 || w->life == psw_client_life(w->client))
+        return;
+    st = connect_shards(w);
+    if (st)
+        psw_client_notice(w->client, st, ps_log_last_error());
+}
+
 static void receive(ps_worker *w, struct ps_link *link, const struct ps_route *from)
 {
     struct ps_parcel p;
@@ -69,6 +128,7 @@ static void receive(ps_worker *w, struct ps_link *link, const struct ps_route *f
     while (ps_link_receive(link, &p) == PS_OK) {
         p.route = *from;
         psw_client_handle(w->client, ps_now_ns(), &p, &w->outbox);
+        follow_shards(w);
         deliver(w);
     }
 }
@@ -84,6 +144,19 @@ static void listen_to_heart(ps_worker *w)
     word = psw_heartbeat_word(w->heartbeat, &why);
     if (word)
         psw_client_notice(w->client, word, why);
+    if (psw_heartbeat_is_over(w->heartbeat, psw_client_epoch(w->client)))
+        psw_client_roll_back(w->client, ps_now_ns(), &w->outbox);
+}
+
+static void tell_heart(ps_worker *w)
+{
+    struct ps_header who = { 0 };
+
+    if (!w->heartbeat)
+        return;
+    psw_client_sign(w->client, &who);
+    psw_heartbeat_tell(w->heartbeat, &who, psw_client_clock(w->client),
+                       psw_client_traffic(w->client));
 }
 
 static int milliseconds_until(uint64_t then_ns, uint64_t now_ns)
@@ -114,9 +187,7 @@ ps_status psw_round(ps_worker *w, uint64_t then_ns)
                     &(struct ps_route){ .kind = PS_ROUTE_SHARD, .index = (uint16_t)i });
     psw_client_tick(w->client, ps_now_ns(), &w->outbox);
     deliver(w);
-    if (w->heartbeat)
-        psw_heartbeat_tell(w->heartbeat, psw_client_clock(w->client),
-                           psw_client_traffic(w->client));
+    tell_heart(w);
     return PS_OK;
 }
 
@@ -234,10 +305,8 @@ static void dispose(ps_worker **worker, int farewell_ms)
 
     *worker = NULL;
     psw_heartbeat_stop(&w->heartbeat);
-    for (uint32_t i = 0; i < w->n_links; i++)
-        ps_link_close(&w->links[i], 0);
+    disconnect_shards(w);
     ps_link_close(&w->link, farewell_ms);
-    free(w->links);
     free(w->polls);
     ps_signal_free(&w->wake);
     ps_outbox_free(&w->outbox);
@@ -289,37 +358,6 @@ static ps_status connect_coordinator(ps_worker *w, const struct psw_options *o)
                        ps_log_last_error());
     memcpy(w->coordinator, o->coordinator, sizeof(w->coordinator));
     return st;
-}
-
-static ps_status set_polls(ps_worker *w)
-{
-    struct ps_poll *polls = realloc(w->polls, (2 + w->n_links) * sizeof(*polls));
-
-    if (!polls)
-        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory");
-    polls[0] = (struct ps_poll){ .link = w->link };
-    polls[1] = (struct ps_poll){ .signal = w->wake };
-    for (uint32_t i = 0; i < w->n_links; i++)
-        polls[2 + i] = (struct ps_poll){ .link = w->links[i] };
-    w->polls = polls;
-    return PS_OK;
-}
-
-static ps_status connect_shards(ps_worker *w)
-{
-    uint32_t n = psw_client_n_shards(w->client);
-
-    w->links = calloc(n, sizeof(struct ps_link *));
-    if (!w->links)
-        return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory for %u shards", n);
-    for (; w->n_links < n; w->n_links++) {
-        ps_status st = ps_link_open(&w->links[w->n_links], w->net,
-                                    psw_client_endpoint(w->client, w->n_links));
-
-        if (st)
-            return st;
-    }
-    return set_polls(w);
 }
 
 static ps_status hello(ps_worker *w)

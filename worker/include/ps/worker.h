@@ -31,6 +31,27 @@
  * Time.  A call blocks for at most the worker's timeout_ms and then returns
  * PS_ERR_TIMEOUT with a sentence that says what it waited for.
  *
+ * Going back.  A job that is saved (job.snapshot_every, snapshot_ms, ack: durable) goes
+ * back to an earlier clock when one of its servers was lost and is back.  The calls
+ * that wait meanwhile, or if none does the next push, pull, ps_rows_next, ps_finish or
+ * ps_epoch_end, then fail with PS_ERR_ROLLBACK: everything that the worker had under
+ * way is void, ps_clock says where it goes on, and matrices, models and the worker stay
+ * open.  Nothing is pushed into the job as it is now before a call has said so.  A loop
+ * goes on like this:
+ *
+ *     for (uint64_t t; (t = ps_clock(w)) < end;) {
+ *         ps_status st = one_iteration(w, t);     computes from what it pulls, and t
+ *
+ *         if (st == PS_ERR_ROLLBACK)
+ *             continue;                           what it keeps of its own begins anew
+ *         if (st)
+ *             die("%s", ps_why());
+ *     }
+ *
+ * and pushes the gradients of an iteration in the same calls as before.  ps_train does
+ * all this by itself.  Calls about other things (opening matrices, reports) take the
+ * time that it takes and do not fail for it.
+ *
  * Manners.  No call writes to the terminal, exits, aborts, installs a signal handler,
  * or keeps a pointer it was given, except where it says so.  In a child process after
  * fork() every call on the parent's handles returns PS_ERR_FORKED.
@@ -185,7 +206,7 @@ PS_API ps_status ps_launched(const ps_settings *settings, uint32_t *rank,
 PS_API uint32_t    ps_rank(const ps_worker *worker);
 PS_API int         ps_is_observer(const ps_worker *worker);
 PS_API uint32_t    ps_workers(const ps_worker *worker); /* of the job */
-PS_API uint64_t    ps_clock(const ps_worker *worker);
+PS_API uint64_t    ps_clock(const ps_worker *worker);   /* lower after a rollback */
 PS_API uint64_t    ps_seed(const ps_worker *worker);
 PS_API const char *ps_job(const ps_worker *worker);
 PS_API uint32_t    ps_n_shards(const ps_worker *worker);
@@ -359,9 +380,11 @@ PS_API ps_status ps_push_csr(ps_matrix *m, uint64_t n_rows, const uint64_t *row_
  *   values  [room][cols] of the matrix's element type
  *   *n      how many came, up to `room` (of 1 or more); 0: that were all
  *
- * After a failure it may be called again, and goes on where it was.  `rows` is to be
- * closed before its worker.
+ * After a failure it may be called again, and goes on where it was; but not after a
+ * rollback, when rows may lie on other shards: it has to be opened anew then.  `rows`
+ * is to be closed before its worker.
  *
+ * PS_ERR_ROLLBACK   the job went back since it was opened
  * PS_ERR_SHAPE   the matrix is dense
  */
 PS_API ps_status ps_rows_open(ps_matrix *m, ps_rows **out) PS_CHECKED;
