@@ -260,6 +260,9 @@ ps_status coord_operation_call(struct psd_coordinator *c,
                                struct coord_operation *operation, uint32_t shard,
                                struct ps_header *h) PS_CHECKED;
 
+/* As if nothing had been called yet; nothing was sent. */
+void coord_operation_forget(struct coord_operation *operation);
+
 /* Sends what is owed, for the first time or again. */
 void coord_operation_send(struct psd_coordinator *c, struct coord_operation *operation);
 

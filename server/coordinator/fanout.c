@@ -15,6 +15,13 @@ ps_status coord_operation_new(struct coord_operation **out, uint32_t kind)
     return PS_OK;
 }
 
+void coord_operation_forget(struct coord_operation *operation)
+{
+    while (operation->n_calls > 0)
+        ps_buf_drop(&operation->calls[--operation->n_calls].head);
+    operation->n_owed = 0;
+}
+
 void coord_operation_free(struct coord_operation **operation)
 {
     struct coord_operation *gone = *operation;
@@ -22,8 +29,7 @@ void coord_operation_free(struct coord_operation **operation)
     *operation = NULL;
     if (!gone)
         return;
-    for (uint32_t i = 0; i < gone->n_calls; i++)
-        ps_buf_drop(&gone->calls[i].head);
+    coord_operation_forget(gone);
     free(gone->calls);
     free(gone->askers);
     free(gone);

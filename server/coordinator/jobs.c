@@ -150,8 +150,11 @@ static void start(struct psd_coordinator *c, struct coord_job *job,
         coord_operation_send(c, operation);
         return;
     }
-    coord_operation_spoil(operation, st, ps_log_last_error());
-    operation->n_owed = 0; /* nothing was sent */
+    coord_operation_forget(operation); /* nothing was sent */
+    /* Who asked for a matrix may ask again; all else the job depends on, so it waits
+     * for memory. */
+    if (st != PS_ERR_NO_MEMORY || operation->kind == PS_MSG_MATRIX_ADD)
+        coord_operation_spoil(operation, st, ps_log_last_error());
 }
 
 static void conclude(struct psd_coordinator *c, struct coord_job *job,
@@ -189,6 +192,8 @@ static bool step(struct psd_coordinator *c, struct coord_job *job)
         start(c, job, operation);
     if (operation->n_owed > 0)
         return false;
+    if (!operation->started && !operation->status)
+        return false; /* no memory: it is tried again at the next message or tick */
     job->operations = operation->next;
     conclude(c, job, operation);
     coord_operation_free(&operation);

@@ -61,20 +61,27 @@ ps_status coord_members_compose(struct psd_coordinator *c, struct coord_job *job
         .membership_epoch = ++job->membership_epoch,
         .members = list,
     };
+    uint32_t  n_workers;
+    ps_status st;
 
     for (uint32_t r = 0; r < job->spec.workers && h.n_members < COORD_MEMBERS_PIECE;
          r++) {
         if (!whole && !job->members[r].untold)
             continue;
         list[h.n_members++] = coord_member_view(job, &job->members[r], true);
-        job->members[r].untold = false;
     }
-    for (uint32_t i = 0; i < job->n_observers; i++) {
+    n_workers = h.n_members;
+    for (uint32_t i = 0; i < job->n_observers; i++)
         if (job->observers[i].state == PS_MEMBER_ACTIVE)
             list[h.n_members++] = coord_member_view(job, &job->observers[i], true);
+    st = coord_job_call(c, job, operation, &h);
+    if (st)
+        return st;
+    for (uint32_t i = 0; i < n_workers; i++)
+        job->members[list[i].rank].untold = false;
+    for (uint32_t i = 0; i < job->n_observers; i++)
         job->observers[i].untold = false;
-    }
-    return coord_job_call(c, job, operation, &h);
+    return PS_OK;
 }
 
 static void forget_observers(struct coord_job *job)
