@@ -25,9 +25,7 @@ ps_status psd_daemon_start_shards(struct psd_daemon *d)
         .net = d->net,
         .failed = d->stop,
         .endpoint = endpoint,
-        .shard = { .control = d->control,
-
-                   .backend = &psd_backend_cpu },
+        .shard = { .control = d->control, .backend = &psd_backend_cpu },
     };
 
     while (d->n_shards < d->config->shards) {
@@ -98,6 +96,39 @@ ps_status psd_daemon_announce(const struct psd_daemon *d, const char *endpoint)
     return st;
 }
 
+/* The state folder, and the thread that alone waits for its disk. */
+static ps_status open_state(struct psd_daemon *d)
+{
+    const struct ps_daemon_config *c = d->config;
+    struct psd_vault_options own = { .folder = c->state, .keep = c->keep_snapshots };
+    struct psd_vault_options others = { .folder = c->restore_from, .read_only = true };
+    struct psd_clerk_options clerk = { .failed = d->stop };
+    ps_status                st;
+
+    if (!c->state)
+        return PS_OK;
+    st = psd_vault_open(&d->vault, &own);
+    if (!st && c->restore_from)
+        st = psd_vault_open(&d->other, &others);
+    if (st)
+        return st;
+    clerk.vault = d->vault;
+    clerk.other = d->other;
+    ps_log(PS_LOG_INFO, "state %s: start %ju", c->state,
+           (uintmax_t)psd_vault_epoch(d->vault));
+    return psd_clerk_start(&d->clerk, &clerk);
+}
+
+/* What the shards wanted to be saved is saved first. */
+static ps_status close_state(struct psd_daemon *d)
+{
+    ps_status st = psd_clerk_stop(&d->clerk);
+
+    psd_vault_close(&d->other);
+    psd_vault_close(&d->vault);
+    return st;
+}
+
 static ps_status set_up(struct psd_daemon *d)
 {
     ps_status st = draw_secret(&d->control);
@@ -110,20 +141,23 @@ static ps_status set_up(struct psd_daemon *d)
         st = ps_signal_new(&d->stop);
     if (!st)
         st = psd_signals_catch(d->stop);
-    return st ? st : ps_net_new(&d->net);
+    if (!st)
+        st = ps_net_new(&d->net);
+    return st ? st : open_state(d);
 }
 
 ps_status psd_daemon_run(const struct ps_daemon_config *config, const char *announce)
 {
     struct psd_daemon d = { .config = config, .announce = announce };
-    ps_status         st = set_up(&d), ended;
+    ps_status         st = set_up(&d), ended, closed;
 
     if (st == PS_OK)
         st = config->coordinator ? psd_daemon_join(&d) : psd_daemon_coordinate(&d);
     if (st == PS_OK)
         ps_log(PS_LOG_INFO, "%s, ending", psd_signals_reason());
     ended = stop_shards(&d, psd_signals_reason());
+    closed = close_state(&d);
     ps_net_free(&d.net); /* waits for what the sockets have still to send, 1 s */
     /* d.stop stays: a signal may come until the process is gone. */
-    return st ? st : ended;
+    return st ? st : closed ? closed : ended;
 }

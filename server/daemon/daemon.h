@@ -3,6 +3,7 @@
  *
  *     main thread     the coordinator, or what joins this process to one
  *     shard threads   one for each shard, with a socket of its own
+ *     clerk           writes and reads snapshots, where there is a `state` folder
  *
  * Threads meet in messages only; the coordinator talks to the shards of its own process
  * as it does to any other's.
@@ -13,14 +14,18 @@
 #define PSD_DAEMON_DAEMON_H
 
 #include "common/config/config.h"
+#include "server/daemon/clerk.h"
 #include "server/daemon/shard_thread.h"
 
 struct psd_daemon {
     const struct ps_daemon_config *config;
     const char                    *announce; /* file, or NULL */
     struct ps_net                 *net;
-    struct ps_signal              *stop; /* raised: the process is to end */
-    uint64_t                 control;    /* secret of the coordinator and our shards */
+    struct ps_signal              *stop;  /* raised: the process is to end */
+    struct psd_vault              *vault; /* the `state` folder; NULL: none */
+    struct psd_vault              *other; /* `restore_from`; NULL: none */
+    struct psd_clerk              *clerk; /* NULL: no `state` folder */
+    uint64_t                 control;     /* secret of the coordinator and our shards */
     uint64_t                 server_epoch;
     char                     host[PS_NAME_BYTES]; /* name of this machine */
     uint32_t                 n_shards;            /* started */

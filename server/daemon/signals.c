@@ -22,7 +22,7 @@ ps_status psd_signals_catch(struct ps_signal *stop)
 
     stop_signal = stop;
     if (sigaction(SIGTERM, &end, NULL) || sigaction(SIGINT, &end, NULL) ||
-        sigaction(SIGPIPE, &ignore, NULL))
+        sigaction(SIGPIPE, &ignore, NULL) || sigaction(SIGXFSZ, &ignore, NULL))
         return ps_fail(PS_ERR_SYSTEM, "psd: cannot catch signals: %m");
     return PS_OK;
 }

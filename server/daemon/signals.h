@@ -10,7 +10,8 @@
 
 /*
  * The first SIGTERM or SIGINT raises `stop`, which has to live as long as the process;
- * the second ends the process at once.  SIGPIPE is ignored.
+ * the second ends the process at once.  SIGPIPE and SIGXFSZ (a file
+ * larger than it may be) are ignored.
  */
 ps_status psd_signals_catch(struct ps_signal *stop) PS_CHECKED;
 

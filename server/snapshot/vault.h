@@ -82,7 +82,7 @@ ps_status psd_vault_list(struct psd_vault *vault, const char *job, uint64_t run,
                          struct ps_part *parts, uint32_t room, uint32_t *n) PS_CHECKED;
 
 /*
- * PS_ERR_UNKNOWN   there is no such part
+ * PS_ERR_UNKNOWN   there is no such part; leaves no line
  * PS_ERR_DATA      its file is not what was written; the sentence names it
  */
 ps_status psd_vault_load(struct psd_vault *vault, const char *job, uint64_t run,

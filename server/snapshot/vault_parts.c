@@ -285,9 +285,7 @@ ps_status psd_vault_load(struct psd_vault *v, const char *job, uint64_t run,
         return st;
     st = psd_vault_leave(v, find(v, job, run, part, &e));
     if (!st && !e.file[0])
-        st = ps_fail(PS_ERR_UNKNOWN,
-                     "state %s: no part %u of %u of snapshot %ju of job %s", v->folder,
-                     part->index, part->n_shards, (uintmax_t)part->set, job);
+        st = PS_ERR_UNKNOWN; /* another folder may have it: not worth a line */
     return st ? st : psd_vault_read(v, &e, out);
 }
 
