@@ -133,6 +133,7 @@ struct ps_traffic {
  */
 struct ps_job_stats {
     uint32_t job;
+    uint32_t matrix;  /* its number; 0: the job's account */
     uint64_t clock;   /* last closed iteration (bsp), else the slowest worker's */
     uint64_t version; /* updates applied */
     uint64_t bytes;   /* of parameters */
@@ -146,7 +147,6 @@ struct ps_job_stats {
     uint64_t allocated_bytes;              /* for all of it, with what is kept beside */
     uint64_t saved;                        /* set of the newest snapshot on disk */
     uint64_t save_failures;
-    uint32_t matrix; /* its number; 0: the job's account */
 };
 
 /*

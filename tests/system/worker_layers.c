@@ -84,13 +84,18 @@ static void open_net(struct net *n, const char *job, const char *settings,
     }
 }
 
-static void close_net(struct net *n)
+static void free_net(struct net *n)
 {
-    must(ps_worker_close(&n->worker));
     for (int i = 0; i < MATRICES; i++) {
         free(n->value[i]);
         free(n->grad[i]);
     }
+}
+
+static void close_net(struct net *n)
+{
+    must(ps_worker_close(&n->worker));
+    free_net(n);
 }
 
 /* The matrices of a layer: first .. last - 1. */
@@ -267,6 +272,7 @@ static void run_misuse(void)
     expect(&n, 1, 1);
     expect(&n, 2, 0);
     ps_worker_abandon(&n.worker, "that was it");
+    free_net(&n);
 }
 
 static const struct {

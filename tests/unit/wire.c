@@ -326,6 +326,7 @@ static void assert_same_accounts(const struct ps_header *a, const struct ps_head
     ck_assert_uint_eq(a->n_job_stats, b->n_job_stats);
     for (uint32_t i = 0; i < a->n_job_stats; i++) {
         ck_assert_uint_eq(a->job_stats[i].job, b->job_stats[i].job);
+        ck_assert_uint_eq(a->job_stats[i].matrix, b->job_stats[i].matrix);
         /* all that follows are u64 without holes */
         ck_assert_mem_eq(&a->job_stats[i].clock, &b->job_stats[i].clock,
                          sizeof(struct ps_job_stats) -
