@@ -333,6 +333,7 @@ void coord_job_look(struct psd_coordinator *c, struct coord_job *job);
 
 void coord_job_shard_lost(struct psd_coordinator *c, struct coord_job *job,
                           uint32_t shard, const char *why);
+void coord_job_shard_back(struct coord_job *job, uint32_t shard);
 void coord_job_tick(struct psd_coordinator *c, struct coord_job *job);
 
 /* The same message to every shard of the job that is up; JOB gets its index. */

@@ -416,8 +416,21 @@ void coord_job_shard_lost(struct psd_coordinator *c, struct coord_job *job,
             continue;
         if (!job->dropping && !coord_job_over(job))
             coord_job_end(c, job, COORD_FAILED, PS_ERR_UNAVAILABLE, why);
+        else if (!job->dropping && !job->created)
+            coord_job_drop(c, job, PS_ERR_UNAVAILABLE, why); /* it never was whole */
         else if (job->operations)
             coord_operation_excuse(job->operations, shard);
+    }
+}
+
+void coord_job_shard_back(struct coord_job *job, uint32_t shard)
+{
+    for (uint32_t i = 0; i < job->n_shards; i++) {
+        if (job->shards[i] != shard || job->dropping || job->status)
+            continue;
+        for (uint32_t r = 0; r < job->spec.workers; r++)
+            job->members[r].untold = true;
+        job->changed = true;
     }
 }
 

@@ -317,6 +317,7 @@ static ps_status hello_worker(struct psd_coordinator *c, const struct coord_requ
     } else if (!same_hello(m, r)) {
         return rank_taken(job, m);
     }
+    m->heard_ns = c->now_ns; /* until it is welcome it has no other way to say so */
     m->route = r->asker.route;
     asker.rank = m->rank;
     asker.session = m->session;

@@ -108,13 +108,16 @@ static void lose_server(struct psd_coordinator *c, struct coord_server *server,
     }
 }
 
-/* Jobs that failed stay so; new ones may use the shard. */
+/* Jobs that failed stay so; new ones may use the shard.  Of those that are over and
+ * kept it has missed who came to look at them. */
 void coord_shard_heard(struct psd_coordinator *c, uint32_t shard)
 {
     if (!c->shards[shard].lost || c->servers[c->shards[shard].server].lost)
         return;
     c->shards[shard].lost = false;
     ps_log(PS_LOG_INFO, "shard %u: is back", shard);
+    for (size_t i = 0; i < c->n_jobs; i++)
+        coord_job_shard_back(c->jobs[i], shard);
 }
 
 static void server_heard(struct psd_coordinator *c, struct coord_server *server,
@@ -122,8 +125,6 @@ static void server_heard(struct psd_coordinator *c, struct coord_server *server,
 {
     server->heard_ns = c->now_ns;
     server->route = r->asker.route;
-    if (!server->lost)
-        return;
     server->lost = false;
     for (uint32_t i = 0; i < server->n_shards; i++)
         coord_shard_heard(c, server->first_shard + i);

@@ -1,0 +1,827 @@
+/* programme.c - see programme.h. */
+#include "tests/sim/programme.h"
+
+#include "common/base/random.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CALL_NS (30 * PLAN_SECOND)
+#define AWAY_NS PLAN_SECOND
+#define END_NS (600 * PLAN_SECOND) /* after the last fault */
+#define STEPS_MAX 3000000u
+#define OBSERVER PLAN_WORKERS
+#define SLOW_FACTOR 20u
+
+static const struct plan *plan_in(const struct programme *p)
+{
+    return p->world.plan;
+}
+
+/* ---- matrices ---------------------------------------------------------------------
+ */
+
+static unsigned n_matrices(const struct plan *plan)
+{
+    return 2 * plan->groups + 1 + plan->sparse;
+}
+
+/* tally-0, model-0, tally-1, ..., rows, embed */
+static struct ps_matrix_spec spec_of(const struct plan *plan, unsigned m)
+{
+    struct ps_matrix_spec s = { .dtype = PS_I64,
+                                .optimiser = PS_ADD,
+                                .rows = PROGRAMME_ITERATIONS,
+                                .cols = PLAN_WORKERS,
+                                .weight_decay = NAN };
+
+    if (m >= 2 * plan->groups) {
+        s.sparse = true;
+        s.rows = 0;
+        s.cols = m == 2 * plan->groups ? 1 : EMBED_COLS;
+        snprintf(s.name, sizeof(s.name), m == 2 * plan->groups ? "rows" : "embed");
+    } else {
+        snprintf(s.name, sizeof(s.name), m % 2 ? "model-%u" : "tally-%u", m / 2);
+    }
+    if (m == 2 * plan->groups || (m < 2 * plan->groups && m % 2 == 0))
+        return s;
+    s.dtype = PS_F32;
+    s.optimiser = PS_OPTIMISER_JOB;
+    s.init = PS_INIT_NORMAL;
+    s.init_b = 0.5;
+    if (!s.sparse) {
+        s.rows = MODEL_ROWS;
+        s.cols = MODEL_COLS;
+    }
+    return s;
+}
+
+static uint64_t row_key(uint32_t rank, uint64_t iteration)
+{
+    return iteration << 16 | rank;
+}
+
+static void embed_keys(uint32_t rank, uint64_t iteration, uint64_t keys[EMBED_KEYS])
+{
+    for (unsigned j = 0; j < EMBED_KEYS; j++)
+        keys[j] = (iteration * 7 + rank * 3 + j * j) % EMBED_ROWS;
+}
+
+/* ---- starting a call --------------------------------------------------------------
+ */
+
+static struct psw_client *client_of(const struct programme *p, uint32_t i)
+{
+    return p->world.seats[i].client;
+}
+
+static ps_status move(struct programme *p, uint32_t i, uint32_t moves,
+                      const struct psw_span *spans, uint32_t n, struct ps_ticket **out)
+{
+    return psw_client_move(client_of(p, i), p->world.now_ns, moves, spans, n,
+                           &p->world.out, out);
+}
+
+static ps_status pull_dense(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    struct psw_span spans[2 * PROGRAMME_GROUPS];
+    uint32_t        n = 2 * plan_in(p)->groups;
+
+    for (uint32_t m = 0; m < n; m++)
+        spans[m] = (struct psw_span){ .matrix = s->matrices[m],
+                                      .count = m % 2 ? MODEL_ELEMENTS : TALLY_ELEMENTS,
+                                      .value = m % 2 ? (void *)s->model[m / 2]
+                                                     : (void *)s->tally[m / 2] };
+    return move(p, i, PSW_PULL, spans, n, &s->ticket);
+}
+
+static ps_status pull_embed(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    uint64_t        keys[EMBED_KEYS];
+    struct psw_span span = { .matrix = s->matrices[2 * plan_in(p)->groups + 1],
+                             .count = EMBED_KEYS,
+                             .keys = keys,
+                             .value = s->embed_value };
+
+    embed_keys(i, psw_client_clock(client_of(p, i)) + 1, keys);
+    return move(p, i, PSW_PULL, &span, 1, &s->ticket);
+}
+
+static ps_status push_rows(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    uint64_t        key = row_key(i, s->iteration);
+    int64_t         one = 1;
+    struct psw_span span = { .matrix = s->matrices[2 * plan_in(p)->groups],
+                             .count = 1,
+                             .keys = &key,
+                             .gradient = &one };
+
+    return move(p, i, PSW_PUSH, &span, 1, &s->rows);
+}
+
+static ps_status push_embed(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    uint64_t        keys[EMBED_KEYS];
+    struct psw_span span = { .matrix = s->matrices[2 * plan_in(p)->groups + 1],
+                             .count = EMBED_KEYS,
+                             .keys = keys,
+                             .gradient = s->embed_gradient };
+
+    embed_keys(i, s->iteration, keys);
+    return move(p, i, PSW_PUSH, &span, 1, &s->embed);
+}
+
+static ps_status finish(struct programme *p, uint32_t i)
+{
+    static const int64_t one = 1;
+    struct student      *s = &p->students[i];
+    struct psw_span      spans[2 * PROGRAMME_GROUPS];
+    uint32_t             n = 2 * plan_in(p)->groups;
+    uint64_t             at = (s->iteration - 1) * PLAN_WORKERS + i;
+    bool                 pulls = plan_in(p)->rides;
+
+    for (uint32_t m = 0; m < n; m++)
+        spans[m] = m % 2 ? (struct psw_span){ .matrix = s->matrices[m],
+                                              .count = MODEL_ELEMENTS,
+                                              .value = s->model[m / 2],
+                                              .gradient = s->gradient[m / 2] }
+                         : (struct psw_span){ .matrix = s->matrices[m],
+                                              .first = at,
+                                              .count = 1,
+                                              .value = &s->tally[m / 2][at],
+                                              .gradient = &one };
+    psw_client_weight(client_of(p, i), 1.0 + i);
+    return move(p, i, PSW_PUSH | PSW_FINISH | (pulls ? PSW_PULL : 0), spans, n,
+                &s->ticket);
+}
+
+/* ---- gradients --------------------------------------------------------------------
+ */
+
+static float slope(const struct programme *p, uint32_t i, uint64_t at, float value)
+{
+    double noise = ps_random_normal(plan_in(p)->seed + i, p->students[i].iteration, at);
+
+    return 0.1f * value + (float)noise;
+}
+
+static void compute(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+
+    for (uint32_t g = 0; g < plan_in(p)->groups; g++)
+        for (unsigned e = 0; e < MODEL_ELEMENTS; e++)
+            s->gradient[g][e] = slope(p, i, g * 100 + e, s->model[g][e]);
+    for (unsigned k = 0; k < EMBED_KEYS; k++)
+        for (unsigned e = 0; e < EMBED_COLS; e++)
+            s->embed_gradient[k][e] =
+                slope(p, i, 10000 + k * EMBED_COLS + e, s->embed_value[k][e]);
+}
+
+/* ---- the ledger -------------------------------------------------------------------
+ */
+
+static bool is_held(const struct plan *plan)
+{
+    return plan->job.strategy == PS_BSP || plan->job.strategy == PS_BACKUP;
+}
+
+static void begin_iteration(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    struct ledger  *l = &p->ledgers[i];
+
+    s->iteration = psw_client_clock(client_of(p, i)) + 1;
+    s->late = p->world.seats[i].n_late;
+    if (l->begun_by[s->iteration] == s->lives)
+        return;
+    l->begun_by[s->iteration] = s->lives;
+    if (!is_held(plan_in(p)) || l->high[s->iteration] == 0)
+        l->high[s->iteration]++;
+}
+
+static void end_iteration(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+
+    if (p->world.seats[i].n_late != s->late)
+        p->disturbed = true; /* it was not waited for */
+    else if (plan_in(p)->job.strategy != PS_BACKUP)
+        p->ledgers[i].low[s->iteration] = 1;
+}
+
+/* What ssp promises: nobody whose clock is `slack` or more behind has been passed. */
+static void check_slack(struct programme *p, uint32_t i)
+{
+    const struct plan *plan = plan_in(p);
+    uint64_t           clock = psw_client_clock(client_of(p, i));
+
+    if (plan->job.strategy != PS_SSP || p->disturbed || p->world.loses)
+        return;
+    for (uint32_t g = 0; g < plan->groups; g++)
+        for (uint32_t r = 0; r < plan->job.workers; r++)
+            for (uint64_t t = 1; t + plan->job.slack <= clock; t++)
+                if (p->students[i].tally[g][(t - 1) * PLAN_WORKERS + r] != 1)
+                    world_wrong(&p->world,
+                                "worker %u at clock %" PRIu64 " with slack %" PRIu64
+                                " does not see iteration %" PRIu64 " of worker %u",
+                                i, clock, plan->job.slack, t, r);
+}
+
+/* ---- from stage to stage ----------------------------------------------------------
+ */
+
+static void enter(struct programme *p, uint32_t i, enum stage stage)
+{
+    p->students[i].stage = stage;
+    p->students[i].deadline_ns = p->world.now_ns + CALL_NS;
+}
+
+static void drop_tickets(struct student *s)
+{
+    psw_ticket_drop(&s->ticket);
+    psw_ticket_drop(&s->rows);
+    psw_ticket_drop(&s->embed);
+}
+
+static void go_away(struct programme *p, uint32_t i, uint64_t for_ns)
+{
+    struct student *s = &p->students[i];
+
+    drop_tickets(s);
+    world_unseat(&p->world, i);
+    s->stage = STAGE_AWAY;
+    s->wake_ns = p->world.now_ns + for_ns;
+}
+
+static void come(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+
+    if (world_seat(&p->world, i, i == OBSERVER))
+        world_wrong(&p->world, "simulator: %s", ps_log_last_error());
+    s->lives = p->world.seats[i].life;
+    s->opened = 0;
+    s->wake_ns = 0;
+    enter(p, i, STAGE_HELLO);
+}
+
+static enum stage next_iteration(const struct programme *p, uint32_t i)
+{
+    const struct plan *plan = plan_in(p);
+    uint64_t           clock = psw_client_clock(client_of(p, i));
+
+    if (clock >= plan->iterations)
+        return plan->rests ? STAGE_REST : STAGE_WAIT;
+    if (clock % plan->nfetch == 0 && !plan->rides)
+        return STAGE_PULL;
+    return plan->sparse ? STAGE_PULL_EMBED : STAGE_COMPUTE;
+}
+
+static enum stage after(const struct programme *p, uint32_t i)
+{
+    const struct plan    *plan = plan_in(p);
+    const struct student *s = &p->students[i];
+
+    switch (s->stage) {
+    case STAGE_HELLO: return STAGE_OPEN;
+    case STAGE_OPEN: return s->opened < n_matrices(plan) ? STAGE_OPEN : STAGE_PULL;
+    case STAGE_PULL:
+        if (i == OBSERVER)
+            return STAGE_DONE;
+        if (psw_client_clock(client_of(p, i)) >= plan->iterations)
+            return plan->rests ? STAGE_REST : STAGE_WAIT;
+        return plan->sparse ? STAGE_PULL_EMBED : STAGE_COMPUTE;
+    case STAGE_PULL_EMBED: return STAGE_COMPUTE;
+    case STAGE_PUSH_ROWS: return plan->sparse ? STAGE_PUSH_EMBED : STAGE_FINISH;
+    case STAGE_PUSH_EMBED: return STAGE_FINISH;
+    case STAGE_FINISH: return next_iteration(p, i);
+    case STAGE_REST: return STAGE_WAIT;
+    case STAGE_DRAIN: return STAGE_BYE;
+    default: return STAGE_DONE;
+    }
+}
+
+static ps_status start(struct programme *p, uint32_t i)
+{
+    struct student       *s = &p->students[i];
+    struct psw_client    *c = client_of(p, i);
+    struct ps_outbox     *out = &p->world.out;
+    uint64_t              now_ns = p->world.now_ns;
+    struct ps_matrix_spec spec;
+
+    switch (s->stage) {
+    case STAGE_HELLO: return psw_client_hello(c, now_ns, out, &s->ticket);
+    case STAGE_OPEN:
+        spec = spec_of(plan_in(p), s->opened);
+        return psw_client_matrix(c, now_ns, &spec, i != OBSERVER, out, &s->ticket);
+    case STAGE_PULL: return pull_dense(p, i);
+    case STAGE_PULL_EMBED: return pull_embed(p, i);
+    case STAGE_PUSH_ROWS: return push_rows(p, i);
+    case STAGE_PUSH_EMBED: return push_embed(p, i);
+    case STAGE_FINISH: return finish(p, i);
+    case STAGE_REST: return psw_client_rest(c, now_ns, out, &s->ticket);
+    case STAGE_DRAIN: return psw_client_drain(c, now_ns, out, &s->ticket);
+    case STAGE_BYE: return psw_client_bye(c, now_ns, "", out, &s->ticket);
+    default: return PS_OK;
+    }
+}
+
+/* After a call that took too long. */
+static enum stage stage_again(const struct programme *p, uint32_t i)
+{
+    const struct student *s = &p->students[i];
+
+    switch (s->stage) {
+    case STAGE_PUSH_ROWS:
+    case STAGE_PUSH_EMBED:
+    case STAGE_FINISH: /* it will arrive; the values that it was to bring are missing */
+        return plan_in(p)->rides ? STAGE_PULL : next_iteration(p, i);
+    case STAGE_REST: /* the others may have ended the epoch before this one came again
+                      */
+        return STAGE_WAIT;
+    default: return s->stage;
+    }
+}
+
+/* A call has failed: what would a program do that wants to go on? */
+static void cope(struct programme *p, uint32_t i, ps_status st)
+{
+    struct student *s = &p->students[i];
+    const bool      leaves = s->stage >= STAGE_DRAIN;
+
+    world_say(&p->world, "worker %u: %s", i, ps_log_last_error());
+    switch (st) {
+    case PS_ERR_TIMEOUT:
+    case PS_ERR_UNAVAILABLE:
+        if (s->stage > STAGE_OPEN) {
+            drop_tickets(s);
+            enter(p, i, stage_again(p, i));
+            return;
+        }
+        break;
+    case PS_ERR_RANK:
+    case PS_ERR_STALE:
+    case PS_ERR_UNKNOWN:
+    case PS_ERR_DENIED: break;
+    default:
+        world_wrong(&p->world, "worker %u: %s (%s)", i, ps_log_last_error(),
+                    ps_status_text(st));
+        return;
+    }
+    p->disturbed = true;
+    go_away(p, i, AWAY_NS);
+    if (leaves) /* with the others: whoever came now would begin another run */
+        s->stage = STAGE_DONE;
+}
+
+/* A job that is over makes way for another of the same name, which all have to come to.
+ */
+static void meet_job(struct programme *p, uint32_t i)
+{
+    struct ps_header h = { 0 };
+
+    psw_client_sign(client_of(p, i), &h);
+    if (i == OBSERVER || h.job <= p->job)
+        return;
+    if (p->job)
+        p->disturbed = true;
+    p->job = h.job;
+    memset(p->ledgers, 0, sizeof(p->ledgers));
+    for (uint32_t other = 0; other < plan_in(p)->job.workers; other++)
+        if (p->students[other].stage > STAGE_HELLO && other != i)
+            go_away(p, other, AWAY_NS);
+}
+
+static void close_call(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+
+    if (s->stage == STAGE_HELLO)
+        meet_job(p, i);
+    if (s->stage == STAGE_OPEN)
+        s->matrices[s->opened++] = psw_ticket_matrix(s->ticket);
+    if (s->stage == STAGE_PULL && i != OBSERVER)
+        check_slack(p, i);
+    if (s->stage == STAGE_FINISH)
+        end_iteration(p, i);
+    drop_tickets(s);
+    enter(p, i, after(p, i));
+}
+
+static bool is_done(const struct ps_ticket *t)
+{
+    return !t || psw_ticket_done(t);
+}
+
+static ps_status result_of(const struct student *s)
+{
+    ps_status st = s->rows ? psw_ticket_result(s->rows) : PS_OK;
+
+    if (!st && s->embed)
+        st = psw_ticket_result(s->embed);
+    return st ? st : psw_ticket_result(s->ticket);
+}
+
+/* The call in progress: is it over?  True: the worker has moved. */
+static bool look(struct programme *p, uint32_t i)
+{
+    struct student   *s = &p->students[i];
+    struct ps_ticket *all[] = { s->ticket, s->rows, s->embed };
+    ps_status         st;
+
+    for (size_t k = 0; p->world.now_ns >= s->deadline_ns && k < 3; k++)
+        if (all[k])
+            psw_ticket_give_up(all[k], p->world.now_ns, 0, CALL_NS / 1000000);
+    if (!is_done(s->ticket) || !is_done(s->rows) || !is_done(s->embed))
+        return false;
+    st = result_of(s);
+    if (st)
+        cope(p, i, st);
+    else
+        close_call(p, i);
+    return true;
+}
+
+static void begin_compute(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    uint64_t        ns = plan_in(p)->compute_ns;
+
+    begin_iteration(p, i);
+    ns += world_draw(&p->world, ns);
+    if (p->world.seats[i].slow_ns > p->world.now_ns)
+        ns *= SLOW_FACTOR;
+    s->wake_ns = p->world.now_ns + ns;
+}
+
+static bool all_wait(const struct programme *p)
+{
+    for (uint32_t i = 0; i < plan_in(p)->job.workers; i++)
+        if (p->students[i].stage < STAGE_WAIT)
+            return false;
+    return true;
+}
+
+/* What has no ticket.  True: the worker has moved. */
+static bool pass(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+
+    switch (s->stage) {
+    case STAGE_AWAY:
+        if (p->world.now_ns < s->wake_ns)
+            return false;
+        come(p, i);
+        return true;
+    case STAGE_COMPUTE:
+        if (s->wake_ns == 0)
+            begin_compute(p, i);
+        if (p->world.now_ns < s->wake_ns)
+            return false;
+        s->wake_ns = 0;
+        compute(p, i);
+        enter(p, i, STAGE_PUSH_ROWS);
+        return true;
+    case STAGE_WAIT:
+        if (!all_wait(p))
+            return false;
+        enter(p, i, STAGE_DRAIN);
+        return true;
+    default: return false;
+    }
+}
+
+static bool is_passing(enum stage stage)
+{
+    return stage == STAGE_AWAY || stage == STAGE_COMPUTE || stage == STAGE_WAIT ||
+           stage == STAGE_DONE;
+}
+
+/* Pushes of rows are not waited for: the next call starts behind them. */
+static void start_call(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    ps_status       st = start(p, i);
+
+    world_post_client(&p->world, i);
+    if (st)
+        cope(p, i, st);
+    else if (s->stage == STAGE_PUSH_ROWS || s->stage == STAGE_PUSH_EMBED)
+        enter(p, i, after(p, i));
+}
+
+static void advance(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+
+    if (p->world.seats[i].life && p->world.seats[i].stop_ns > p->world.now_ns)
+        return;
+    for (bool moved = true; moved && !p->world.wrong[0];) {
+        if (is_passing(s->stage)) {
+            moved = pass(p, i);
+        } else if (!s->ticket) {
+            start_call(p, i);
+        } else {
+            moved = look(p, i);
+        }
+    }
+}
+
+/* ---- faults -----------------------------------------------------------------------
+ */
+
+static void strike(struct programme *p, const struct fault *f)
+{
+    struct world *w = &p->world;
+    uint64_t      until_ns = w->now_ns + f->for_ns;
+
+    switch (f->kind) {
+    case FAULT_WORKER_KILL:
+        world_say(w, "FAULT worker %u killed", f->who);
+        if (!w->seats[f->who].life || p->students[f->who].stage >= STAGE_WAIT)
+            return;
+        p->disturbed = true;
+        go_away(p, f->who, f->for_ns);
+        return;
+    case FAULT_WORKER_SLOW: w->seats[f->who].slow_ns = until_ns; return;
+    case FAULT_WORKER_CUT:
+        world_say(w, "FAULT worker %u cut off", f->who);
+        w->seats[f->who].cut_ns = until_ns;
+        return;
+    case FAULT_HOST_CUT:
+        world_say(w, "FAULT host %u cut off", f->who);
+        w->hosts[f->who].cut_ns = until_ns;
+        return;
+    case FAULT_WORKER_STOP:
+        world_say(w, "FAULT worker %u stopped", f->who);
+        w->seats[f->who].stop_ns = until_ns;
+        return;
+    case FAULT_KINDS: return;
+    }
+}
+
+static const struct fault *next_fault(const struct programme *p)
+{
+    const struct fault *next = NULL;
+
+    for (uint32_t i = 0; i < plan_in(p)->n_faults; i++)
+        if (!(p->next_fault & 1u << i) &&
+            (!next || plan_in(p)->faults[i].at_ns < next->at_ns))
+            next = &plan_in(p)->faults[i];
+    return next;
+}
+
+static void run_faults(struct programme *p)
+{
+    for (const struct fault *f = next_fault(p); f && f->at_ns <= p->world.now_ns;
+         f = next_fault(p)) {
+        p->next_fault |= 1u << (f - plan_in(p)->faults);
+        strike(p, f);
+    }
+    if (p->world.now_ns >= plan_in(p)->heal_ns && !p->world.calm) {
+        world_say(&p->world, "HEALED");
+        p->world.calm = true;
+    }
+}
+
+/* ---- the run ----------------------------------------------------------------------
+ */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t student_next(const struct programme *p, uint32_t i)
+{
+    const struct student *s = &p->students[i];
+    uint64_t              next = WORLD_NEVER;
+
+    if (s->stage == STAGE_AWAY || s->stage == STAGE_COMPUTE)
+        next = s->wake_ns;
+    else if (s->ticket)
+        next = s->deadline_ns;
+    if (p->world.seats[i].life && next < p->world.seats[i].stop_ns)
+        next = p->world.seats[i].stop_ns;
+    return next;
+}
+
+static uint64_t next_time(const struct programme *p)
+{
+    uint64_t            next = world_next(&p->world);
+    const struct fault *f = next_fault(p);
+
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        if ((p->begun && i < plan_in(p)->job.workers) ||
+            (i == OBSERVER && p->observing))
+            next = earlier(next, student_next(p, i));
+    if (f)
+        next = earlier(next, f->at_ns);
+    if (!p->world.calm)
+        next = earlier(next, plan_in(p)->heal_ns);
+    return next;
+}
+
+static bool is_ready(const struct programme *p)
+{
+    return psd_coordinator_n_shards(p->world.coordinator) >= plan_n_shards(plan_in(p));
+}
+
+static bool all_gone(const struct programme *p)
+{
+    for (uint32_t i = 0; i < plan_in(p)->job.workers; i++)
+        if (p->students[i].stage != STAGE_DONE)
+            return false;
+    return true;
+}
+
+static void step(struct programme *p)
+{
+    uint64_t next = next_time(p);
+
+    if (next == WORLD_NEVER || ++p->n_steps > STEPS_MAX ||
+        p->world.now_ns > plan_in(p)->heal_ns + END_NS) {
+        world_wrong(&p->world, "no end after %g s and %" PRIu64 " steps",
+                    (double)p->world.now_ns / 1e9, p->n_steps);
+        return;
+    }
+    world_run(&p->world, next);
+    run_faults(p);
+    if (!p->begun && is_ready(p))
+        p->begun = true;
+    for (uint32_t i = 0; p->begun && i < plan_in(p)->job.workers; i++)
+        advance(p, i);
+    if (p->observing)
+        advance(p, OBSERVER);
+}
+
+/* ---- what has come of it ----------------------------------------------------------
+ */
+
+static void check_element(struct programme *p, const char *where, uint32_t r,
+                          uint64_t t, int64_t value)
+{
+    const struct ledger *l = &p->ledgers[r];
+
+    if (value < l->low[t] || value > l->high[t])
+        world_wrong(&p->world,
+                    "%s: iteration %" PRIu64 " of worker %u counts %" PRId64
+                    " times, expected %u to %u",
+                    where, t, r, value, l->low[t], l->high[t]);
+}
+
+/* Under backup an iteration that is closed holds all workers but the spares. */
+static void check_backup(struct programme *p, uint32_t g, uint64_t t)
+{
+    const struct ps_job_spec *job = &plan_in(p)->job;
+    int64_t                   n = 0;
+
+    if (job->strategy != PS_BACKUP || p->world.loses ||
+        p->world.lives > plan_in(p)->hosts + job->workers + 1)
+        return;
+    for (uint32_t r = 0; r < job->workers; r++)
+        n += p->students[OBSERVER].tally[g][(t - 1) * PLAN_WORKERS + r];
+    if (n < (int64_t)(job->workers - job->spares))
+        world_wrong(&p->world,
+                    "tally-%u: iteration %" PRIu64 " holds %" PRId64
+                    " of %u workers, expected all but %u",
+                    g, t, n, job->workers, job->spares);
+}
+
+static void check_tallies(struct programme *p)
+{
+    const struct plan *plan = plan_in(p);
+
+    for (uint32_t g = 0; g < plan->groups; g++)
+        for (uint64_t t = 1; t <= plan->iterations; t++) {
+            char where[32];
+
+            snprintf(where, sizeof(where), "tally-%u", g);
+            for (uint32_t r = 0; r < plan->job.workers; r++)
+                check_element(
+                    p, where, r, t,
+                    p->students[OBSERVER].tally[g][(t - 1) * PLAN_WORKERS + r]);
+            check_backup(p, g, t);
+        }
+}
+
+/* Runs until the observer's ticket is done; the move was started by the caller. */
+static bool await(struct programme *p, ps_status st)
+{
+    struct student *s = &p->students[OBSERVER];
+
+    world_post_client(&p->world, OBSERVER);
+    s->stage = STAGE_DONE;
+    if (st)
+        world_wrong(&p->world, "observer: %s", ps_log_last_error());
+    while (!p->world.wrong[0] && !psw_ticket_done(s->ticket))
+        step(p);
+    if (!p->world.wrong[0] && psw_ticket_result(s->ticket))
+        world_wrong(&p->world, "observer: %s", ps_log_last_error());
+    psw_ticket_drop(&s->ticket);
+    return !p->world.wrong[0];
+}
+
+static void check_rows(struct programme *p)
+{
+    struct student *s = &p->students[OBSERVER];
+    uint64_t        keys[PLAN_WORKERS * PROGRAMME_ITERATIONS];
+    int64_t         values[PLAN_WORKERS * PROGRAMME_ITERATIONS];
+    uint64_t        n = 0, k = 0;
+    struct psw_span span = { .matrix = s->matrices[2 * plan_in(p)->groups],
+                             .keys = keys,
+                             .value = values };
+
+    for (uint64_t t = 1; t <= plan_in(p)->iterations; t++)
+        for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
+            keys[n++] = row_key(r, t);
+    span.count = n;
+    if (!await(p, move(p, OBSERVER, PSW_PULL, &span, 1, &s->ticket)))
+        return;
+    for (uint64_t t = 1; t <= plan_in(p)->iterations; t++)
+        for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
+            check_element(p, "rows", r, t, values[k++]);
+}
+
+static void hash_model(struct programme *p, char hash[65])
+{
+    struct student          *s = &p->students[OBSERVER];
+    unsigned char            digest[32];
+    crypto_generichash_state state;
+    uint64_t                 keys[EMBED_ROWS];
+    float                    rows[EMBED_ROWS][EMBED_COLS] = { { 0 } };
+    struct psw_span          span = { .matrix = s->matrices[2 * plan_in(p)->groups + 1],
+                                      .count = EMBED_ROWS,
+                                      .keys = keys,
+                                      .value = rows };
+
+    for (unsigned k = 0; k < EMBED_ROWS; k++)
+        keys[k] = k;
+    if (plan_in(p)->sparse)
+        await(p, move(p, OBSERVER, PSW_PULL, &span, 1, &s->ticket));
+    crypto_generichash_init(&state, NULL, 0, sizeof(digest));
+    crypto_generichash_update(&state, (const void *)s->model,
+                              plan_in(p)->groups * sizeof(s->model[0]));
+    crypto_generichash_update(&state, (const void *)rows, sizeof(rows));
+    crypto_generichash_final(&state, digest, sizeof(digest));
+    sodium_bin2hex(hash, 65, digest, sizeof(digest));
+}
+
+/* Nothing has happened that the model may remember. */
+static bool is_comparable(const struct programme *p)
+{
+    const struct plan *plan = plan_in(p);
+
+    return plan->job.strategy == PS_BSP && !p->disturbed && !p->world.loses;
+}
+
+static void read_all(struct programme *p, struct outcome *o)
+{
+    while (!p->world.wrong[0] && !p->world.calm)
+        step(p);
+    p->observing = true;
+    p->students[OBSERVER].stage = STAGE_AWAY;
+    while (!p->world.wrong[0] && p->students[OBSERVER].stage != STAGE_DONE)
+        step(p);
+    if (p->world.wrong[0])
+        return;
+    check_tallies(p);
+    check_rows(p);
+    if (!p->world.wrong[0])
+        hash_model(p, o->hash);
+}
+
+struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *trace)
+{
+    struct programme *p = calloc(1, sizeof(*p));
+    struct outcome    o = { .wrong = "simulator: no memory" };
+
+    if (!p)
+        return o;
+    p->next_fault = without;
+    if (world_open(&p->world, plan, trace))
+        world_wrong(&p->world, "simulator: %s", ps_log_last_error());
+    while (!p->world.wrong[0] && !all_gone(p))
+        step(p);
+    if (!p->world.wrong[0])
+        read_all(p, &o);
+    o.comparable = is_comparable(p);
+    o.n_messages = p->world.n_sent;
+    o.n_lives = p->world.lives;
+    o.virtual_ns = p->world.now_ns;
+    memcpy(o.wrong, p->world.wrong, sizeof(o.wrong));
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        if (p->world.seats[i].client)
+            drop_tickets(&p->students[i]);
+    world_close(&p->world);
+    free(p);
+    return o;
+}

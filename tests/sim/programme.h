@@ -1,0 +1,94 @@
+/*
+ * programme.h - what the workers of the simulator do, and what must have come of it.
+ *
+ * Each worker goes through the plan's iterations as a training program would: it pulls,
+ * computes, pushes, and finishes.  Beside gradients that depend on what was pulled it
+ * pushes a one into an element of its own for each iteration: the tallies, one matrix
+ * for each shard, and a sparse one.  A ledger says between which bounds each element
+ * must be: 1 for an iteration that was acknowledged, 0 or 1 for one that was begun and
+ * whose worker died, 0 for one that was never begun.
+ *
+ * At the end an observer reads everything.
+ */
+#ifndef TESTS_SIM_PROGRAMME_H
+#define TESTS_SIM_PROGRAMME_H
+
+#include "tests/sim/world.h"
+
+#define PROGRAMME_GROUPS (PLAN_HOSTS * PLAN_SHARDS)
+#define PROGRAMME_MATRICES (2 * PROGRAMME_GROUPS + 2)
+#define PROGRAMME_ITERATIONS 32u
+#define MODEL_ROWS 3u
+#define MODEL_COLS 5u
+#define MODEL_ELEMENTS (MODEL_ROWS * MODEL_COLS)
+#define TALLY_ELEMENTS (PROGRAMME_ITERATIONS * PLAN_WORKERS)
+#define EMBED_COLS 2u
+#define EMBED_KEYS 5u  /* of an iteration, some of them twice */
+#define EMBED_ROWS 11u /* different ones */
+
+enum stage {
+    STAGE_AWAY, /* until wake_ns */
+    STAGE_HELLO,
+    STAGE_OPEN,
+    STAGE_PULL,
+    STAGE_PULL_EMBED,
+    STAGE_COMPUTE, /* until wake_ns */
+    STAGE_PUSH_ROWS,
+    STAGE_PUSH_EMBED,
+    STAGE_FINISH,
+    STAGE_REST,
+    STAGE_WAIT, /* for the others, before it leaves */
+    STAGE_DRAIN,
+    STAGE_BYE,
+    STAGE_DONE,
+};
+
+struct student {
+    enum stage        stage;
+    uint64_t          wake_ns;      /* AWAY, COMPUTE */
+    uint64_t          deadline_ns;  /* of the call in progress */
+    struct ps_ticket *ticket;       /* of the call in progress */
+    struct ps_ticket *rows, *embed; /* pushes that the end of the iteration waits for */
+    unsigned          opened;
+    ps_matrix        *matrices[PROGRAMME_MATRICES];
+    uint64_t          iteration; /* in progress, from 1 */
+    uint64_t          late;      /* of the seat, when the iteration began */
+    uint64_t          lives;
+
+    float   model[PROGRAMME_GROUPS][MODEL_ELEMENTS];
+    float   gradient[PROGRAMME_GROUPS][MODEL_ELEMENTS];
+    int64_t tally[PROGRAMME_GROUPS][TALLY_ELEMENTS];
+    float   embed_value[EMBED_KEYS][EMBED_COLS], embed_gradient[EMBED_KEYS][EMBED_COLS];
+};
+
+/* What each element of the tallies may be. */
+struct ledger {
+    uint8_t  low[PROGRAMME_ITERATIONS + 1], high[PROGRAMME_ITERATIONS + 1];
+    uint64_t begun_by[PROGRAMME_ITERATIONS + 1]; /* the last life that began it */
+};
+
+struct programme {
+    struct world   world;
+    struct student students[WORLD_CLIENTS];
+    struct ledger  ledgers[PLAN_WORKERS];
+    uint32_t       job;       /* its number; another one: everything began anew */
+    bool           disturbed; /* somebody was lost, or came again */
+    bool           begun;
+    uint32_t       next_fault;
+    bool           observing;
+    uint64_t       n_steps;
+};
+
+/* What a run has come to. */
+struct outcome {
+    char     wrong[PS_TEXT_BYTES]; /* "": nothing */
+    bool     comparable;           /* bsp, and nothing that may change the model */
+    char     hash[65];             /* of the model's parameters */
+    uint64_t n_messages, n_lives;
+    uint64_t virtual_ns;
+};
+
+/* `without`: a bit for each fault of the plan that is left out. */
+struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *trace);
+
+#endif

@@ -1,0 +1,152 @@
+/*
+ * psim.c - many whole runs of a cluster under virtual time, one for each seed.
+ *
+ *     psim --seeds 1..2000        run them; the first that fails says why and ends it
+ *     psim --seed 17 --trace      one, with every message
+ *
+ * A bsp run that nothing disturbed must end with the parameters of the same training on
+ * one shard and a perfect network, bit for bit.
+ */
+#include "tests/sim/programme.h"
+
+#include "common/base/log.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct sums {
+    uint64_t runs, compared, messages, lives;
+    double   virtual_seconds;
+};
+
+static struct outcome run_seed(const struct plan *plan, uint32_t without, FILE *trace)
+{
+    struct outcome o = programme_run(plan, without, trace);
+    struct plan    calm = plan_calm(plan);
+    struct outcome c;
+
+    if (o.wrong[0] || !o.comparable)
+        return o;
+    c = programme_run(&calm, 0, NULL);
+    if (c.wrong[0])
+        snprintf(o.wrong, sizeof(o.wrong), "undisturbed: %.900s", c.wrong);
+    else if (strcmp(c.hash, o.hash) != 0)
+        snprintf(o.wrong, sizeof(o.wrong),
+                 "the model differs from that of the undisturbed run");
+    return o;
+}
+
+/* Leaves out one fault after the other, as long as it fails without. */
+static uint32_t shorten(struct plan *plan)
+{
+    uint32_t    without = 0;
+    struct plan fewer = *plan;
+
+    fewer.lose_percent = fewer.repeat_percent = 0;
+    if (run_seed(&fewer, 0, NULL).wrong[0])
+        *plan = fewer;
+    for (uint32_t i = 0; i < plan->n_faults; i++)
+        if (run_seed(plan, without | 1u << i, NULL).wrong[0])
+            without |= 1u << i;
+    return without;
+}
+
+static void tell_failure(const struct plan *whole, const struct outcome *o)
+{
+    struct plan    plan = *whole;
+    uint32_t       without = shorten(&plan);
+    struct outcome again = run_seed(&plan, without, NULL);
+
+    printf("seed %" PRIu64 " FAILED: %s\n", whole->seed, o->wrong);
+    plan_print(whole, stdout);
+    printf("it also fails with %u %% lost, %u %% twice and these faults left:",
+           plan.lose_percent, plan.repeat_percent);
+    for (uint32_t i = 0; i < plan.n_faults; i++)
+        if (!(without & 1u << i))
+            printf(" %u", i);
+    printf("\n  %s\nfor the trace: psim --seed %" PRIu64 " --trace\n", again.wrong,
+           whole->seed);
+}
+
+static int run_range(uint64_t from, uint64_t to, FILE *trace)
+{
+    struct sums     s = { 0 };
+    struct timespec began, ended;
+    double          seconds;
+
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    for (uint64_t seed = from; seed <= to; seed++) {
+        struct plan    plan = plan_of(seed);
+        struct outcome o;
+
+        if (trace)
+            plan_print(&plan, trace);
+        o = run_seed(&plan, 0, trace);
+        if (o.wrong[0]) {
+            tell_failure(&plan, &o);
+            return 1;
+        }
+        s.runs++;
+        s.compared += o.comparable;
+        s.messages += o.n_messages;
+        s.lives += o.n_lives;
+        s.virtual_seconds += (double)o.virtual_ns / 1e9;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &ended);
+    seconds = (double)(ended.tv_sec - began.tv_sec) +
+              (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
+    printf("%" PRIu64 " runs, %" PRIu64 " compared with the undisturbed one, %" PRIu64
+           " messages, %" PRIu64 " processes, %.0f virtual seconds in %.1f s: %.0f "
+           "runs/s\n",
+           s.runs, s.compared, s.messages, s.lives, s.virtual_seconds, seconds,
+           (double)s.runs / seconds);
+    return 0;
+}
+
+static void usage(FILE *to)
+{
+    fputs("usage: psim --seeds A..B | --seed N [--trace]\n", to);
+}
+
+static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
+{
+    char *end;
+
+    *from = strtoull(text, &end, 10);
+    if (end == text || strncmp(end, "..", 2))
+        return false;
+    text = end + 2;
+    *to = strtoull(text, &end, 10);
+    return end != text && *end == '\0' && *from <= *to;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = { { "seeds", required_argument, NULL, 's' },
+                                             { "seed", required_argument, NULL, 'n' },
+                                             { "trace", no_argument, NULL, 't' },
+                                             { NULL, 0, NULL, 0 } };
+    uint64_t                   from = 1, to = 2000;
+    FILE                      *trace = NULL;
+    bool                       good = sodium_init() >= 0;
+
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (o == 's')
+            good = good && parse_range(optarg, &from, &to);
+        else if (o == 'n')
+            from = to = strtoull(optarg, NULL, 10);
+        else if (o == 't')
+            trace = stdout;
+        else
+            good = false;
+    }
+    if (!good || optind < argc) {
+        usage(stderr);
+        return 64;
+    }
+    return run_range(from, to, trace);
+}

@@ -1,0 +1,725 @@
+/* world.c - see world.h. */
+#include "tests/sim/world.h"
+
+#include "common/base/random.h"
+#include "server/compute/backend.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STREAM 18u
+#define BEAT_NS PLAN_SECOND
+#define SILENCE_NS (12 * PLAN_SECOND)
+#define SHARD_TIMEOUT_NS (10 * PLAN_SECOND)
+#define WAIT_MS 20000u
+
+uint64_t world_draw(struct world *w, uint64_t bound)
+{
+    return ps_random_below(w->plan->seed, STREAM, w->thrown++, bound);
+}
+
+void world_wrong(struct world *w, const char *fmt, ...)
+{
+    va_list args;
+
+    if (w->wrong[0])
+        return;
+    va_start(args, fmt);
+    vsnprintf(w->wrong, sizeof(w->wrong), fmt, args);
+    va_end(args);
+    world_say(w, "WRONG: %s", w->wrong);
+}
+
+void world_say(struct world *w, const char *fmt, ...)
+{
+    va_list args;
+
+    if (!w->trace)
+        return;
+    fprintf(w->trace, "%10.6f  ", (double)w->now_ns / 1e9);
+    va_start(args, fmt);
+    vfprintf(w->trace, fmt, args);
+    va_end(args);
+    fputc('\n', w->trace);
+}
+
+/* ---- who is where --------------------------------------------------------------- */
+
+static bool is_up(const struct world *w, const struct node *n)
+{
+    const struct host *h;
+
+    if (n->kind == NODE_CLIENT || n->kind == NODE_HEART)
+        return w->seats[n->host].life == n->life;
+    h = &w->hosts[n->host];
+    return h->life != 0 && h->life == n->life;
+}
+
+static uint64_t cut_until(const struct world *w, const struct node *n)
+{
+    return n->kind == NODE_CLIENT || n->kind == NODE_HEART ? w->seats[n->host].cut_ns
+                                                           : w->hosts[n->host].cut_ns;
+}
+
+static bool is_cut(const struct world *w, const struct node *from,
+                   const struct node *to)
+{
+    bool same_host =
+        from->host == to->host && from->kind < NODE_CLIENT && to->kind < NODE_CLIENT;
+
+    return !same_host &&
+           (cut_until(w, from) > w->now_ns || cut_until(w, to) > w->now_ns);
+}
+
+/* A number below 64 for the order of messages. */
+static unsigned number_of(const struct node *n)
+{
+    switch ((enum node_kind)n->kind) {
+    case NODE_COORDINATOR: return 0;
+    case NODE_MEMBER: return 1u + n->host;
+    case NODE_SHARD: return 8u + n->host * PLAN_SHARDS + n->shard;
+    case NODE_CLIENT: return 32u + n->host;
+    case NODE_HEART: return 48u + n->host;
+    }
+    return 63;
+}
+
+static struct node shard_at(const struct world *w, uint32_t host, uint32_t shard)
+{
+    return (struct node){ .kind = NODE_SHARD,
+                          .host = (uint8_t)host,
+                          .shard = (uint16_t)shard,
+                          .life = w->hosts[host].life };
+}
+
+static void name_shard(const struct node *n, char out[PS_ENDPOINT_BYTES])
+{
+    snprintf(out, PS_ENDPOINT_BYTES, "ipc://%u.%u.%u", n->host, n->shard, n->life);
+}
+
+static bool shard_named(const char *endpoint, struct node *n)
+{
+    unsigned host, shard, life;
+
+    if (sscanf(endpoint, "ipc://%u.%u.%u", &host, &shard, &life) != 3)
+        return false;
+    *n = (struct node){ .kind = NODE_SHARD,
+                        .host = (uint8_t)host,
+                        .shard = (uint16_t)shard,
+                        .life = life };
+    return true;
+}
+
+static const char *node_name(const struct node *n, char text[32])
+{
+    static const char *const kinds[] = { "",      "coordinator", "member",
+                                         "shard", "worker",      "heart" };
+
+    if (n->kind == NODE_SHARD)
+        snprintf(text, 32, "shard %u.%u", n->host, n->shard);
+    else
+        snprintf(text, 32, "%s %u", kinds[n->kind], n->host);
+    return text;
+}
+
+/* ---- the heap of what is under way ---------------------------------------------- */
+
+static bool is_before(const struct flight *a, const struct flight *b)
+{
+    return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
+}
+
+static void swap_flights(struct flight *a, struct flight *b)
+{
+    struct flight t = *a;
+
+    *a = *b;
+    *b = t;
+}
+
+static bool take_off(struct world *w, const struct flight *f)
+{
+    size_t i = w->n_flights;
+
+    if (w->n_flights == w->room) {
+        size_t         room = w->room ? 2 * w->room : 256;
+        struct flight *grown = realloc(w->flights, room * sizeof(*grown));
+
+        if (!grown)
+            return false;
+        w->flights = grown;
+        w->room = room;
+    }
+    w->flights[w->n_flights++] = *f;
+    for (; i > 0 && is_before(&w->flights[i], &w->flights[(i - 1) / 2]);
+         i = (i - 1) / 2)
+        swap_flights(&w->flights[i], &w->flights[(i - 1) / 2]);
+    return true;
+}
+
+static struct flight land(struct world *w)
+{
+    struct flight first = w->flights[0];
+    size_t        i = 0;
+
+    w->flights[0] = w->flights[--w->n_flights];
+    for (;;) {
+        size_t least = i;
+
+        for (size_t c = 2 * i + 1; c <= 2 * i + 2; c++)
+            if (c < w->n_flights && is_before(&w->flights[c], &w->flights[least]))
+                least = c;
+        if (least == i)
+            return first;
+        swap_flights(&w->flights[i], &w->flights[least]);
+        i = least;
+    }
+}
+
+/* ---- sending -------------------------------------------------------------------- */
+
+static struct ps_route route_to(const struct node *n)
+{
+    struct ps_route r = { .kind = PS_ROUTE_PEER, .bytes = sizeof(*n) };
+
+    memcpy(r.id, n, sizeof(*n));
+    return r;
+}
+
+/* Whom a parcel of `from` is for; false: nobody. */
+static bool addressee(const struct world *w, const struct node *from,
+                      const struct ps_route *r, struct node *to)
+{
+    if (r->kind == PS_ROUTE_PEER) {
+        memcpy(to, r->id, sizeof(*to));
+        return true;
+    }
+    if (r->kind == PS_ROUTE_COORDINATOR) {
+        *to = (struct node){ .kind = NODE_COORDINATOR, .life = w->hosts[0].life };
+        return true;
+    }
+    if (from->kind == NODE_COORDINATOR)
+        return shard_named(psd_coordinator_shard_endpoint(w->coordinator, r->index),
+                           to);
+    return shard_named(psw_client_endpoint(w->seats[from->host].client, r->index), to);
+}
+
+static uint64_t arrival(struct world *w, const struct flight *f)
+{
+    const struct plan *p = w->plan;
+    uint64_t           at_ns =
+        w->now_ns + p->latency_ns + (p->jitter_ns ? world_draw(w, p->jitter_ns) : 0);
+    uint64_t *last_ns = &w->last_ns[number_of(&f->from)][number_of(&f->to)];
+
+    if (p->in_order) {
+        if (at_ns < *last_ns)
+            at_ns = *last_ns;
+        *last_ns = at_ns;
+    }
+    return at_ns;
+}
+
+static void launch(struct world *w, struct flight *f)
+{
+    f->at_ns = arrival(w, f);
+    f->order = w->n_sent++;
+    if (!take_off(w, f))
+        world_wrong(w, "simulator: no memory");
+}
+
+/* Versions of a shard only go up. */
+static void watch_version(struct world *w, const struct node *from,
+                          const struct ps_parcel *p)
+{
+    struct ps_header h;
+    uint64_t        *last = &w->version[from->host][from->shard];
+
+    if (ps_wire_decode(w->decoder, p->head->data, p->head->len, &h))
+        world_wrong(w, "shard %u.%u sends a header that cannot be read: %s", from->host,
+                    from->shard, ps_log_last_error());
+    else if (h.kind == PS_MSG_PULL_OK) {
+        if (h.job != w->version_job) { /* another run of it */
+            memset(w->version, 0, sizeof(w->version));
+            w->version_job = h.job;
+        }
+        if (h.version < *last)
+            world_wrong(w, "shard %u.%u: version %" PRIu64 " after %" PRIu64,
+                        from->host, from->shard, h.version, *last);
+        *last = h.version;
+    }
+}
+
+static void count_late(struct world *w, const struct node *to,
+                       const struct ps_parcel *p)
+{
+    struct ps_header h;
+
+    if (to->kind == NODE_CLIENT &&
+        !ps_wire_decode(w->decoder, p->head->data, p->head->len, &h) &&
+        h.kind == PS_MSG_ERROR && h.status == PS_ERR_STALE && h.seq != 0)
+        w->seats[to->host].n_late++;
+}
+
+/* Is anybody lost for the shards? */
+static void watch_members(struct world *w, const struct ps_parcel *p)
+{
+    struct ps_header h;
+
+    if (ps_wire_decode(w->decoder, p->head->data, p->head->len, &h) ||
+        h.kind != PS_MSG_MEMBERS)
+        return;
+    for (uint32_t i = 0; i < h.n_members; i++)
+        if (h.members[i].state == PS_MEMBER_LOST)
+            w->loses = true;
+}
+
+static void say_message(struct world *w, const char *what, const struct flight *f)
+{
+    struct ps_header h;
+    char             from[32], to[32];
+
+    if (!w->trace ||
+        ps_wire_decode(w->decoder, f->parcel.head->data, f->parcel.head->len, &h))
+        return;
+    world_say(w,
+              "%-9s %s -> %s  %s request %" PRIu64 " seq %" PRIu64 " clock %" PRIu64
+              " version %" PRIu64 " flags %u status %d %s",
+              what, node_name(&f->from, from), node_name(&f->to, to),
+              ps_kind_name(h.kind), h.request, h.seq, h.clock, h.version, h.flags,
+              h.status, h.text);
+}
+
+static void post(struct world *w, const struct node *from)
+{
+    unsigned lose = w->calm ? 0 : w->plan->lose_percent;
+    unsigned repeat = w->calm ? 0 : w->plan->repeat_percent;
+
+    for (size_t i = 0; i < w->out.n; i++) {
+        struct flight f = { .from = *from, .parcel = w->out.parcels[i] };
+
+        w->out.parcels[i].head = NULL;
+        w->out.parcels[i].n_frames = 0;
+        if (from->kind == NODE_SHARD)
+            watch_version(w, from, &f.parcel);
+        if (from->kind == NODE_COORDINATOR)
+            watch_members(w, &f.parcel);
+        if (!addressee(w, from, &f.parcel.route, &f.to)) {
+            ps_parcel_drop(&f.parcel);
+            continue;
+        }
+        if (from->kind == NODE_SHARD)
+            count_late(w, &f.to, &f.parcel);
+        if (is_cut(w, &f.from, &f.to) || world_draw(w, 100) < lose) {
+            say_message(w, "lost", &f);
+            ps_parcel_drop(&f.parcel);
+            continue;
+        }
+        if (world_draw(w, 100) < repeat) {
+            struct flight twin = f;
+
+            ps_parcel_share(&twin.parcel, &f.parcel);
+            launch(w, &twin);
+        }
+        launch(w, &f);
+    }
+    ps_outbox_clear(&w->out);
+}
+
+static struct node client_node(const struct world *w, uint32_t i, enum node_kind kind)
+{
+    return (struct node){ .kind = (uint8_t)kind,
+                          .host = (uint8_t)i,
+                          .life = w->seats[i].life };
+}
+
+void world_post_client(struct world *w, uint32_t i)
+{
+    struct node from = client_node(w, i, NODE_CLIENT);
+
+    post(w, &from);
+}
+
+/* ---- receiving ------------------------------------------------------------------ */
+
+/* The number of a shard as the coordinator counts; false: it does not know it. */
+static bool number_for_coordinator(const struct world *w, const struct node *shard,
+                                   uint16_t *index)
+{
+    for (uint32_t i = 0; i < psd_coordinator_n_shards(w->coordinator); i++) {
+        struct node n;
+
+        if (shard_named(psd_coordinator_shard_endpoint(w->coordinator, i), &n) &&
+            !memcmp(&n, shard, sizeof(n))) {
+            *index = (uint16_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool number_for_client(const struct psw_client *c, const struct node *shard,
+                              uint16_t *index)
+{
+    for (uint32_t i = 0; i < psw_client_n_shards(c); i++) {
+        struct node n;
+
+        if (shard_named(psw_client_endpoint(c, i), &n) &&
+            !memcmp(&n, shard, sizeof(n))) {
+            *index = (uint16_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void to_coordinator(struct world *w, struct flight *f)
+{
+    struct node at = f->to;
+
+    f->parcel.route = route_to(&f->from);
+    if (f->from.kind == NODE_SHARD) {
+        f->parcel.route = (struct ps_route){ .kind = PS_ROUTE_SHARD };
+        if (!number_for_coordinator(w, &f->from, &f->parcel.route.index)) {
+            ps_parcel_drop(&f->parcel);
+            return;
+        }
+    }
+    psd_coordinator_handle(w->coordinator, w->now_ns, &f->parcel, &w->out);
+    post(w, &at);
+}
+
+static void to_shard(struct world *w, struct flight *f)
+{
+    struct psd_shard *shard = w->hosts[f->to.host].shards[f->to.shard];
+
+    f->parcel.route = route_to(&f->from);
+    psd_shard_handle(shard, w->now_ns, &f->parcel, &w->out);
+    post(w, &f->to);
+}
+
+static void to_client(struct world *w, struct flight *f)
+{
+    struct psw_client *client = w->seats[f->to.host].client;
+
+    f->parcel.route = (struct ps_route){ .kind = PS_ROUTE_COORDINATOR };
+    if (f->from.kind == NODE_SHARD) {
+        f->parcel.route.kind = PS_ROUTE_SHARD;
+        if (!number_for_client(client, &f->from, &f->parcel.route.index)) {
+            ps_parcel_drop(&f->parcel);
+            return;
+        }
+    }
+    psw_client_handle(client, w->now_ns, &f->parcel, &w->out);
+    post(w, &f->to);
+}
+
+/* What a psd does with its coordinator's answers. */
+static void to_member(struct world *w, struct flight *f)
+{
+    struct ps_header h;
+
+    if (!ps_wire_decode(w->decoder, f->parcel.head->data, f->parcel.head->len, &h) &&
+        h.kind == PS_MSG_JOIN_OK)
+        w->hosts[f->to.host].joined = true;
+    ps_parcel_drop(&f->parcel);
+}
+
+/* What a heartbeat does with its answers: a notice ends the client. */
+static void to_heart(struct world *w, struct flight *f)
+{
+    struct ps_header h;
+
+    if (!ps_wire_decode(w->decoder, f->parcel.head->data, f->parcel.head->len, &h) &&
+        (h.kind == PS_MSG_NOTICE || h.kind == PS_MSG_ERROR))
+        psw_client_notice(w->seats[f->to.host].client, (ps_status)h.status, h.text);
+    ps_parcel_drop(&f->parcel);
+}
+
+static bool is_stopped(const struct world *w, const struct node *n)
+{
+    return (n->kind == NODE_CLIENT || n->kind == NODE_HEART) &&
+           w->seats[n->host].stop_ns > w->now_ns;
+}
+
+static void deliver(struct world *w)
+{
+    struct flight f = land(w);
+
+    if (is_up(w, &f.to) && is_stopped(w, &f.to)) {
+        f.at_ns = w->seats[f.to.host].stop_ns; /* it waits in the socket */
+        if (!take_off(w, &f))
+            world_wrong(w, "simulator: no memory");
+        return;
+    }
+    if (!is_up(w, &f.to) || is_cut(w, &f.from, &f.to)) {
+        say_message(w, "nobody", &f);
+        ps_parcel_drop(&f.parcel);
+        return;
+    }
+    say_message(w, "arrives", &f);
+    w->n_delivered++;
+    switch ((enum node_kind)f.to.kind) {
+    case NODE_COORDINATOR: to_coordinator(w, &f); break;
+    case NODE_SHARD: to_shard(w, &f); break;
+    case NODE_CLIENT: to_client(w, &f); break;
+    case NODE_MEMBER: to_member(w, &f); break;
+    case NODE_HEART: to_heart(w, &f); break;
+    }
+}
+
+/* ---- what happens by itself ----------------------------------------------------- */
+
+static void beat_client(struct world *w, uint32_t i)
+{
+    struct node      from = client_node(w, i, NODE_HEART);
+    struct ps_route  to = { .kind = PS_ROUTE_COORDINATOR };
+    struct ps_header h = { .kind = PS_MSG_BEAT, .request = w->now_ns };
+
+    w->seats[i].beat_ns = w->now_ns + BEAT_NS;
+    psw_client_sign(w->seats[i].client, &h);
+    h.clock = psw_client_clock(w->seats[i].client);
+    if (h.job == 0)
+        return; /* not welcome yet */
+    if (ps_wire_send(&w->out, &to, &h, NULL, 0))
+        world_wrong(w, "simulator: %s", ps_log_last_error());
+    post(w, &from);
+}
+
+static void beat_member(struct world *w, uint32_t i)
+{
+    struct host *host = &w->hosts[i];
+    struct node  from = { .kind = NODE_MEMBER, .host = (uint8_t)i, .life = host->life };
+    struct ps_route  to = { .kind = PS_ROUTE_COORDINATOR };
+    char             names[PLAN_SHARDS][PS_ENDPOINT_BYTES];
+    const char      *endpoints[PLAN_SHARDS];
+    struct ps_header h = { .kind = host->joined ? PS_MSG_BEAT : PS_MSG_JOIN,
+                           .request = w->now_ns,
+                           .session = host->control,
+                           .name = "host",
+                           .token = "",
+                           .text = "" };
+
+    host->beat_ns = w->now_ns + 2 * BEAT_NS;
+    for (uint32_t s = 0; s < host->n_shards; s++) {
+        struct node n = shard_at(w, i, s);
+
+        name_shard(&n, names[s]);
+        endpoints[s] = names[s];
+    }
+    if (!host->joined) {
+        h.n_endpoints = host->n_shards;
+        h.endpoints = endpoints;
+        h.pid = host->life;
+    }
+    if (ps_wire_send(&w->out, &to, &h, NULL, 0))
+        world_wrong(w, "simulator: %s", ps_log_last_error());
+    post(w, &from);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t seat_next(const struct seat *s)
+{
+    uint64_t next =
+        s->life ? earlier(s->beat_ns, psw_client_next_tick(s->client)) : WORLD_NEVER;
+
+    return next < s->stop_ns ? s->stop_ns : next;
+}
+
+static uint64_t host_next(const struct host *h, bool coordinates)
+{
+    uint64_t next = h->life && !coordinates ? h->beat_ns : WORLD_NEVER;
+
+    for (uint32_t s = 0; h->life && s < h->n_shards; s++)
+        next = earlier(next, psd_shard_next_tick(h->shards[s]));
+    return next;
+}
+
+uint64_t world_next(const struct world *w)
+{
+    uint64_t next = w->n_flights ? w->flights[0].at_ns : WORLD_NEVER;
+
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        next = earlier(next, seat_next(&w->seats[i]));
+    for (uint32_t i = 0; i < PLAN_HOSTS; i++)
+        next = earlier(next, host_next(&w->hosts[i], i == 0));
+    if (w->coordinator)
+        next = earlier(next, psd_coordinator_next_tick(w->coordinator));
+    return next;
+}
+
+static void run_seat(struct world *w, uint32_t i)
+{
+    struct seat *s = &w->seats[i];
+
+    if (!s->life || s->stop_ns > w->now_ns)
+        return;
+    if (psw_client_next_tick(s->client) <= w->now_ns) {
+        psw_client_tick(s->client, w->now_ns, &w->out);
+        world_post_client(w, i);
+    }
+    if (s->beat_ns <= w->now_ns)
+        beat_client(w, i);
+}
+
+static void run_host(struct world *w, uint32_t i)
+{
+    struct host *h = &w->hosts[i];
+
+    if (!h->life)
+        return;
+    for (uint32_t s = 0; s < h->n_shards; s++) {
+        struct node at = shard_at(w, i, s);
+
+        if (psd_shard_next_tick(h->shards[s]) > w->now_ns)
+            continue;
+        psd_shard_tick(h->shards[s], w->now_ns, &w->out);
+        post(w, &at);
+    }
+    if (i > 0 && h->beat_ns <= w->now_ns)
+        beat_member(w, i);
+}
+
+static void run_coordinator(struct world *w)
+{
+    struct node at = { .kind = NODE_COORDINATOR, .life = w->hosts[0].life };
+
+    if (!w->coordinator || psd_coordinator_next_tick(w->coordinator) > w->now_ns)
+        return;
+    psd_coordinator_tick(w->coordinator, w->now_ns, &w->out);
+    post(w, &at);
+}
+
+void world_run(struct world *w, uint64_t now_ns)
+{
+    if (w->now_ns < now_ns)
+        w->now_ns = now_ns;
+    if (w->n_flights && w->flights[0].at_ns <= w->now_ns) {
+        deliver(w);
+        return;
+    }
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        run_seat(w, i);
+    for (uint32_t i = 0; i < PLAN_HOSTS; i++)
+        run_host(w, i);
+    run_coordinator(w);
+}
+
+/* ---- coming and going ----------------------------------------------------------- */
+
+ps_status world_seat(struct world *w, uint32_t i, bool observer)
+{
+    struct seat              *s = &w->seats[i];
+    struct psw_client_options o = { .job = w->plan->job,
+                                    .coordinator = "coordinator",
+                                    .token = "",
+                                    .rank = observer ? 0 : i,
+                                    .observer = observer,
+                                    .pid = 100 + w->lives,
+                                    .host = "worker",
+                                    .wait_ms = WAIT_MS,
+                                    .first_request = 1 + ((uint64_t)w->lives << 32) };
+    ps_status                 st = psw_client_new(&s->client, &o);
+
+    if (st)
+        return st;
+    s->life = ++w->lives;
+    s->beat_ns = w->now_ns + BEAT_NS;
+    return PS_OK;
+}
+
+void world_unseat(struct world *w, uint32_t i)
+{
+    psw_client_free(&w->seats[i].client);
+    w->seats[i].life = 0;
+}
+
+static ps_status open_coordinator(struct world *w)
+{
+    struct psd_coordinator_options o = {
+        .server_epoch = 1 + world_draw(w, UINT64_MAX - 1),
+        .random_seed = world_draw(w, UINT64_MAX),
+        .worker_silence_ns = SILENCE_NS,
+        .shard_timeout_ns = SHARD_TIMEOUT_NS,
+        .keep_finished = 4,
+        .max_jobs = 4,
+        .token = "",
+        .endpoint = "coordinator",
+    };
+    const struct host *host = &w->hosts[0];
+    char               names[PLAN_SHARDS][PS_ENDPOINT_BYTES];
+    const char        *endpoints[PLAN_SHARDS];
+    uint32_t           first;
+    ps_status          st = psd_coordinator_new(&w->coordinator, &o);
+
+    if (st)
+        return st;
+    for (uint32_t s = 0; s < host->n_shards; s++) {
+        struct node n = shard_at(w, 0, s);
+
+        name_shard(&n, names[s]);
+        endpoints[s] = names[s];
+    }
+    return psd_coordinator_add_shards(w->coordinator, w->now_ns, endpoints,
+                                      host->n_shards, host->control, "host 0",
+                                      host->life, &first);
+}
+
+static ps_status open_host(struct world *w, uint32_t i)
+{
+    struct host             *h = &w->hosts[i];
+    struct psd_shard_options o = { .control = 1000 + w->lives,
+                                   .backend = &psd_backend_cpu };
+    ps_status                st = PS_OK;
+
+    *h = (struct host){ .life = ++w->lives,
+                        .control = o.control,
+                        .beat_ns = w->now_ns,
+                        .cut_ns = h->cut_ns };
+    for (uint32_t s = 0; !st && s < w->plan->shards[i]; s++) {
+        st = psd_shard_new(&h->shards[s], &o);
+        h->n_shards += !st;
+        w->version[i][s] = 0;
+    }
+    return st || i > 0 ? st : open_coordinator(w);
+}
+
+static void close_host(struct world *w, uint32_t i)
+{
+    struct host *h = &w->hosts[i];
+
+    if (i == 0)
+        psd_coordinator_free(&w->coordinator);
+    for (uint32_t s = 0; s < h->n_shards; s++)
+        psd_shard_free(&h->shards[s]);
+    h->n_shards = h->life = 0;
+}
+
+ps_status world_open(struct world *w, const struct plan *plan, FILE *trace)
+{
+    ps_status st;
+
+    *w = (struct world){ .plan = plan, .now_ns = 1, .trace = trace };
+    st = ps_decoder_new(&w->decoder);
+    for (uint32_t i = 0; !st && i < plan->hosts; i++)
+        st = open_host(w, i);
+    return st;
+}
+
+void world_close(struct world *w)
+{
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        world_unseat(w, i);
+    for (uint32_t i = 0; i < PLAN_HOSTS; i++)
+        close_host(w, i);
+    for (size_t i = 0; i < w->n_flights; i++)
+        ps_parcel_drop(&w->flights[i].parcel);
+    ps_decoder_free(&w->decoder);
+    ps_outbox_free(&w->out);
+    free(w->flights);
+}
