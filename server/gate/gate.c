@@ -335,3 +335,36 @@ uint32_t psd_gate_restless(const struct psd_gate *g, uint32_t *ranks, uint32_t r
 {
     return list_waited(g, UINT64_MAX, ranks, room);
 }
+
+/* ---- what is kept of it -------------------------------------------------------- */
+
+uint64_t psd_gate_finished(const struct psd_gate *g, uint32_t rank)
+{
+    return g->seats[rank].finished;
+}
+
+struct psd_gate_seat psd_gate_look(const struct psd_gate *g, uint32_t rank)
+{
+    const struct seat   *s = &g->seats[rank];
+    struct psd_gate_seat kept = { .finished = s->finished,
+                                  .active = s->active,
+                                  .early = s->early,
+                                  .rested = s->resting && !s->early };
+
+    if (g->holds && kept.finished > g->closed)
+        kept.finished = g->closed; /* what it has pushed since is not in the model */
+    return kept;
+}
+
+void psd_gate_restore(struct psd_gate *g, uint64_t closed, uint64_t epochs,
+                      const struct psd_gate_seat *seats)
+{
+    g->closed = g->holds ? closed : 0;
+    g->epochs = epochs;
+    for (uint32_t r = 0; r < g->n_seats; r++)
+        g->seats[r] = (struct seat){ .finished = seats[r].finished,
+                                     .active = seats[r].active,
+                                     .resting = seats[r].early,
+                                     .early = seats[r].early };
+    recount(g);
+}

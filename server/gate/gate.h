@@ -120,6 +120,26 @@ uint64_t psd_gate_clock(const struct psd_gate *gate);
 /* Epochs that have ended: how often all have woken. */
 uint64_t psd_gate_epochs(const struct psd_gate *gate);
 
+/* ---- what is kept of it ------------------------------------------------------- */
+
+/* What survives a rollback of a worker: not what is under way, and no rest, which the
+ * worker will say again. */
+struct psd_gate_seat {
+    uint64_t finished; /* held: of closed iterations */
+    bool     active;
+    bool     early;
+    bool     rested; /* it does; `finished` is where its epoch ended */
+};
+
+/* Iterations that `rank` has finished, or will not push. */
+uint64_t psd_gate_finished(const struct psd_gate *gate, uint32_t rank);
+
+struct psd_gate_seat psd_gate_look(const struct psd_gate *gate, uint32_t rank);
+
+/* Makes it what it was; seats[] by rank.  No gradient is in the open iteration. */
+void psd_gate_restore(struct psd_gate *gate, uint64_t closed, uint64_t epochs,
+                      const struct psd_gate_seat *seats);
+
 /* Workers that are waited for: active, not resting, and not through with the open
  * iteration (ssp: the slowest), for the sentence that names who is missing; returns how
  * many, writes at most `room` ranks. */

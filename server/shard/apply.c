@@ -398,11 +398,6 @@ static void sum_held(struct gather *g, const struct psd_contribution *contributi
     }
 }
 
-static bool is_synchronous(const struct ps_job_spec *job)
-{
-    return job->strategy == PS_BSP || job->strategy == PS_BACKUP;
-}
-
 static void step(const struct gather *g, uint64_t clock)
 {
     const struct ps_job_spec *job = &g->job->spec;
@@ -411,7 +406,7 @@ static void step(const struct gather *g, uint64_t clock)
         struct matrix_sum *s = &g->sums[i];
         uint32_t           kind = psd_optim_applied(job, &s->matrix->spec);
         /* Where iterations close the step number is the clock, the same everywhere. */
-        uint64_t         number = is_synchronous(job) ? clock : s->matrix->steps + 1;
+        uint64_t         number = psd_job_holds(g->job) ? clock : s->matrix->steps + 1;
         struct psd_hyper hyper = psd_optim_hyper(job, &s->matrix->spec, clock, number);
 
         s->matrix->steps++;
@@ -487,6 +482,7 @@ static void forget_held(struct psd_job *job)
         if (!seat->finished_open)
             seat->n_parts = seat->parts = 0; /* the rest of it will be too late */
         seat->finished_open = false;
+        seat->first_seq = seat->window.low;
     }
 }
 

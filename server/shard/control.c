@@ -4,7 +4,7 @@
  * Each of these may come twice (the coordinator repeats what was not answered), so
  * each says OK to what is there already.
  */
-#include "server/shard/request.h"
+#include "server/shard/snapshot.h"
 
 #include "server/optim/optim.h"
 
@@ -16,7 +16,7 @@
 #define STATS_JOB_BYTES 224u
 #define STATS_MATRIX_BYTES 52u
 
-static ps_status say_ok(struct psd_request *r)
+ps_status psd_say_ok(struct psd_request *r)
 {
     struct ps_header h = {
         .kind = PS_MSG_OK,
@@ -47,34 +47,97 @@ static ps_status room_for_job(struct psd_shard *sh)
     return PS_OK;
 }
 
-ps_status psd_control_job(struct psd_request *r)
+ps_status psd_control_job_of(struct psd_request *r)
+{
+    r->job = psd_shard_job(r->shard, r->h.job);
+    if (!r->job)
+        return ps_fail(PS_ERR_BAD_MESSAGE, "shard: %s for job %u, which is not here",
+                       ps_kind_name(r->h.kind), r->h.job);
+    return r->h.server_epoch == r->job->server_epoch ? PS_OK : PS_ERR_REPEATED;
+}
+
+/* Whoever waits is told why (the thread's last sentence), and the job is gone. */
+static void end_job(struct psd_request *r, struct psd_job *job, ps_status why,
+                    bool keep_last)
 {
     struct psd_shard *sh = r->shard;
-    struct psd_job   *job = psd_shard_job(sh, r->h.job);
-    ps_status         st;
+    size_t            at = 0;
+
+    psd_snapshot_end(sh, job, why, keep_last, r->out);
+    for (size_t i = 0; i < job->n_waiting; i++)
+        psd_shard_refuse(sh, &job->waiting[i].parcel.route, job->waiting[i].request,
+                         why, r->out);
+    while (sh->jobs[at] != job)
+        at++;
+    memmove(sh->jobs + at, sh->jobs + at + 1,
+            (sh->n_jobs - at - 1) * sizeof(struct psd_job *));
+    sh->n_jobs--;
+    psd_job_free(&job);
+}
+
+/* A JOB that comes late does not bring back a run that is over. */
+static bool has_ended(const struct psd_shard *sh, uint64_t run)
+{
+    for (size_t i = 0; run != 0 && i < PSD_ENDED; i++)
+        if (sh->ended[i] == run)
+            return true;
+    return false;
+}
+
+static ps_status check_job(const struct psd_request *r)
+{
+    ps_status st = ps_job_spec_check(r->h.job_spec);
+
+    if (!st && ps_job_is_saved(r->h.job_spec) && !r->shard->options.can_save)
+        st = ps_fail(PS_ERR_CONFIG,
+                     "job %s: it asks for snapshots, and the psd of this shard has no "
+                     "`state` folder",
+                     r->h.job_spec->name);
+    return st ? st : room_for_job(r->shard);
+}
+
+static ps_status make_job(struct psd_request *r)
+{
+    struct psd_shard *sh = r->shard;
+    struct psd_job   *job = psd_shard_job(sh, r->h.job), *fresh;
+    ps_status         st = check_job(r);
+
+    if (!st)
+        st = psd_job_new(&fresh, &r->h);
+    if (st)
+        return st;
+    st = psd_job_members(fresh, &r->h);
+    if (st) {
+        psd_job_free(&fresh); /* a job without its members would say OK the next time */
+        return st;
+    }
+    if (job)
+        end_job(r, job,
+                ps_fail(PS_ERR_ROLLBACK, "job %s: it went back to an earlier clock",
+                        job->spec.name),
+                false);
+    sh->jobs[sh->n_jobs++] = fresh;
+    psd_saver_begin(fresh, 0, r->now_ns);
+    ps_log(PS_LOG_INFO, "shard %u: job %s created for %u workers", fresh->shard,
+           fresh->spec.name, fresh->spec.workers);
+    return psd_say_ok(r);
+}
+
+/* The job may be here from an earlier life, which goes. */
+ps_status psd_control_job(struct psd_request *r)
+{
+    const struct psd_job *job = psd_shard_job(r->shard, r->h.job);
+    ps_status             st = PS_OK;
 
     if (!r->h.job_spec || r->h.job == 0)
         return ps_fail(PS_ERR_BAD_MESSAGE, "shard: a job without number or settings");
-    if (job) {
+    if (has_ended(r->shard, r->h.run))
+        return psd_say_ok(r);
+    if (!job || r->h.after > job->life)
+        return make_job(r);
+    if (r->h.after == job->life)
         st = ps_job_spec_same(r->h.job_spec, &job->spec);
-        return st ? st : say_ok(r);
-    }
-    st = ps_job_spec_check(r->h.job_spec);
-    if (!st)
-        st = room_for_job(sh);
-    if (!st)
-        st = psd_job_new(&job, &r->h);
-    if (st)
-        return st;
-    st = psd_job_members(job, &r->h);
-    if (st) {
-        psd_job_free(&job); /* a job without its members would say OK the next time */
-        return st;
-    }
-    sh->jobs[sh->n_jobs++] = job;
-    ps_log(PS_LOG_INFO, "shard %u: job %s created for %u workers", job->shard,
-           job->spec.name, job->spec.workers);
-    return say_ok(r);
+    return st ? st : psd_say_ok(r);
 }
 
 /* Whoever still waits is told that there is nothing to wait for. */
@@ -82,24 +145,13 @@ ps_status psd_control_job_end(struct psd_request *r)
 {
     struct psd_shard *sh = r->shard;
     struct psd_job   *job = psd_shard_job(sh, r->h.job);
-    size_t            at = 0;
 
-    if (!job)
-        return say_ok(r);
-    for (size_t i = 0; i < job->n_waiting; i++) {
-        ps_status st = ps_fail(PS_ERR_UNKNOWN, "job %s has ended", job->spec.name);
-
-        psd_shard_refuse(sh, &job->waiting[i].parcel.route, job->waiting[i].request, st,
-                         r->out);
-    }
-    while (sh->jobs[at] != job)
-        at++;
-    memmove(sh->jobs + at, sh->jobs + at + 1,
-            (sh->n_jobs - at - 1) * sizeof(struct psd_job *));
-    sh->n_jobs--;
+    if (!job || job->life > r->h.after)
+        return psd_say_ok(r);
     ps_log(PS_LOG_INFO, "shard %u: job %s ended", job->shard, job->spec.name);
-    psd_job_free(&job);
-    return say_ok(r);
+    sh->ended[sh->n_ended++ % PSD_ENDED] = job->run;
+    end_job(r, job, ps_fail(PS_ERR_UNKNOWN, "job %s has ended", job->spec.name), true);
+    return psd_say_ok(r);
 }
 
 static ps_status check_matrix(const struct psd_request *r)
@@ -114,16 +166,17 @@ ps_status psd_control_matrix(struct psd_request *r)
 {
     struct ps_place         *place;
     const struct psd_matrix *known;
-    ps_status                st;
+    ps_status                st = psd_control_job_of(r);
 
-    r->job = psd_shard_job(r->shard, r->h.job);
-    if (!r->job || r->h.n_matrices != 1)
-        return ps_fail(PS_ERR_BAD_MESSAGE,
-                       "shard: a matrix for job %u, which is not here", r->h.job);
+    if (st)
+        return st == PS_ERR_REPEATED ? psd_say_ok(r) : st;
+    if (r->h.n_matrices != 1)
+        return ps_fail(PS_ERR_BAD_MESSAGE, "job %s: %u matrices to add, expected 1",
+                       r->job->spec.name, r->h.n_matrices);
     known = psd_store_find(r->job->store, r->h.matrices[0].number);
     if (known) {
         st = ps_matrix_spec_same(&r->h.matrices[0], &known->spec);
-        return st ? st : say_ok(r);
+        return st ? st : psd_say_ok(r);
     }
     st = check_matrix(r);
     if (st)
@@ -140,19 +193,16 @@ ps_status psd_control_matrix(struct psd_request *r)
             r->job->store, &r->h.matrices[0], place,
             psd_optim_n_state(psd_optim_applied(&r->job->spec, &r->h.matrices[0])));
     free(place);
-    return st ? st : say_ok(r);
+    return st ? st : psd_say_ok(r);
 }
 
 ps_status psd_control_members(struct psd_request *r)
 {
-    ps_status st;
+    ps_status st = psd_control_job_of(r);
 
-    r->job = psd_shard_job(r->shard, r->h.job);
-    if (!r->job)
-        return ps_fail(PS_ERR_BAD_MESSAGE,
-                       "shard: members of job %u, which is not here", r->h.job);
-    st = psd_job_members(r->job, &r->h);
-    return st ? st : say_ok(r);
+    if (!st)
+        st = psd_job_members(r->job, &r->h);
+    return st && st != PS_ERR_REPEATED ? st : psd_say_ok(r);
 }
 
 static uint32_t room_for_matrices(uint32_t n_jobs)

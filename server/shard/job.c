@@ -19,7 +19,10 @@ ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
     }
     job->number = h->job;
     job->shard = h->index;
+    job->n_shards = h->n_shards;
     job->server_epoch = h->server_epoch;
+    job->run = h->run;
+    job->life = h->after;
     job->spec = *h->job_spec;
     for (uint32_t r = 0; r < job->spec.workers; r++)
         job->seats[r].state = PS_MEMBER_EXPECTED;
@@ -34,6 +37,18 @@ ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
     }
     *out = job;
     return PS_OK;
+}
+
+bool psd_job_holds(const struct psd_job *job)
+{
+    return job->spec.strategy == PS_BSP || job->spec.strategy == PS_BACKUP;
+}
+
+void psd_seat_mark(struct psd_seat *seat, uint64_t seq, uint64_t version)
+{
+    psd_window_mark(&seat->window, seq, version);
+    if (seat->n_parts == 0 && !seat->finished_open)
+        seat->first_seq = seat->window.low; /* nothing of its iteration is here */
 }
 
 /* Lets go of the rows of the first n ranges. */
@@ -130,6 +145,8 @@ void psd_job_free(struct psd_job **job)
     free(gone->waiting);
     free(gone->observers);
     free(gone->seats);
+    free(gone->loading.parts);
+    psd_saver_free(&gone->saver);
     psd_scale_free(&gone->scale);
     psd_store_free(&gone->store);
     psd_gate_free(&gone->gate);
@@ -159,6 +176,8 @@ static void take_member(struct psd_job *job, const struct ps_member *m)
 
     if (fresh) {
         memset(&seat->window, 0, sizeof(seat->window));
+        seat->first_seq = seat->again_clock = 0;
+        seat->rested = false;
         seat->incarnation = m->incarnation;
         seat->heard = false;
         drop_unfinished(job, seat);
@@ -224,7 +243,7 @@ ps_status psd_job_seat(struct psd_job *job, const struct ps_header *h,
 
     *out = NULL;
     if (h->server_epoch != job->server_epoch)
-        return ps_fail(PS_ERR_STALE, "job %s: the server has been restarted",
+        return ps_fail(PS_ERR_ROLLBACK, "job %s: it went back to an earlier clock",
                        job->spec.name);
     if (h->session != 0 && h->rank == PSD_OBSERVER_RANK && is_observer(job, h->session))
         return PS_OK;
@@ -287,7 +306,7 @@ static ps_status waiting_place(struct psd_job *job, const struct ps_header *h,
 }
 
 ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
-                       struct ps_parcel *parcel, uint64_t deadline_ns)
+                       struct ps_parcel *parcel, uint64_t deadline_ns, bool for_disk)
 {
     struct psd_waiting *place = find_waiting(job, h);
 
@@ -300,6 +319,7 @@ ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
             return st;
         place->deadline_ns = deadline_ns;
     }
+    place->for_disk = for_disk;
     place->parcel = *parcel;
     parcel->head = NULL;
     parcel->n_frames = 0;
@@ -363,7 +383,7 @@ void psd_job_rouse(struct psd_job *job, uint32_t rank, uint64_t seq)
         psd_gate_rouse(job->gate, rank);
         seat->rest_seq = 0;
     }
-    psd_window_mark(&seat->window, seq, PSD_WINDOW_ROUSED);
+    psd_seat_mark(seat, seq, PSD_WINDOW_ROUSED);
     job->stirs++;
 }
 
@@ -375,7 +395,7 @@ void psd_job_wake(struct psd_job *job)
         struct psd_seat *seat = &job->seats[r];
 
         if (seat->rest_seq != 0)
-            psd_window_mark(&seat->window, seat->rest_seq, clock);
+            psd_seat_mark(seat, seat->rest_seq, clock);
         seat->rest_seq = 0;
     }
     job->stirs++;

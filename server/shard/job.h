@@ -9,6 +9,7 @@
 
 #include "common/wire/wire.h"
 #include "server/gate/gate.h"
+#include "server/shard/saver.h"
 #include "server/shard/scale.h"
 #include "server/shard/window.h"
 #include "server/store/store.h"
@@ -39,6 +40,14 @@ struct psd_seat {
 
     struct psd_window window;
     uint64_t          rest_seq; /* the push with which it rests; 0: it does not */
+    uint64_t first_seq; /* of its pushes, the last before the iteration it is in */
+    uint64_t durable;   /* iterations of it that are on disk; where that counts */
+
+    /* Since the job went back: it had rested, and it has not said anything yet. */
+    bool rested;
+    /* And of this iteration (0: none) these pushes, from 0, are in the model. */
+    uint64_t again_clock;
+    uint64_t again[PSD_WINDOW / 64];
 
     /* the iteration it is in */
     uint64_t         base;           /* oldest version behind the pushes of it */
@@ -59,7 +68,20 @@ struct psd_waiting {
     uint64_t         request;
     uint32_t         rank;
     uint64_t         rest_seq;    /* of a rest; else 0 */
+    bool             for_disk;    /* the gate is through with it */
     uint64_t         deadline_ns; /* UINT64_MAX: it waits for ever */
+};
+
+enum psd_load_state { PSD_LOAD_NONE = 0, PSD_LOAD_ASKED, PSD_LOAD_DONE };
+
+/* What the job goes back to: see load.c. */
+struct psd_loading {
+    enum psd_load_state state;
+    uint64_t            errand; /* 0: not handed out yet */
+    uint32_t            n_parts;
+    struct ps_part     *parts; /* [n_parts] */
+    struct ps_route     route; /* who is to be told */
+    uint64_t            request;
 };
 
 struct psd_observer {
@@ -67,9 +89,10 @@ struct psd_observer {
 };
 
 struct psd_job {
-    uint32_t           number;
-    uint32_t           shard; /* number of this shard in the cluster */
-    uint64_t           server_epoch, membership_epoch;
+    uint32_t number;
+    uint32_t shard, n_shards; /* number of this shard in the job, of how many */
+    uint64_t run, life;
+    uint64_t server_epoch, membership_epoch;
     struct ps_job_spec spec;
     struct psd_gate   *gate;
     struct psd_store  *store;
@@ -90,11 +113,22 @@ struct psd_job {
     size_t              n_waiting, waiting_room;
     struct psd_waiting *waiting; /* in order of arrival */
 
+    struct psd_saver   saver;
+    struct psd_loading loading;
+    struct ps_part     keep;    /* what is older than this part may be forgotten, */
+    bool               forgets; /* which the driver does not know yet */
+
     struct ps_job_stats stats; /* counters; the rest is filled when asked */
 };
 
 ps_status psd_job_new(struct psd_job **out, const struct ps_header *h) PS_CHECKED;
 void      psd_job_free(struct psd_job **job);
+
+/* Are pushes held until their iteration closes? */
+bool psd_job_holds(const struct psd_job *job);
+
+/* Push `seq` was seen, and answered with `version`. */
+void psd_seat_mark(struct psd_seat *seat, uint64_t seq, uint64_t version);
 
 /* Takes a member list; an older one than the last changes nothing. */
 ps_status psd_job_members(struct psd_job *job, const struct ps_header *h) PS_CHECKED;
@@ -110,10 +144,12 @@ ps_status psd_job_seat(struct psd_job *job, const struct ps_header *h,
 /*
  * Parks a request until the gate moves or `deadline_ns` has come; takes the parcel's
  * buffers.  One that waits already under the same session and request is replaced, so
- * that a request sent twice waits once, and no longer than the first time.
+ * that a request sent twice waits once, and no longer than the first time.  `for_disk`:
+ * it waits for a snapshot to be on disk.
  */
 ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
-                       struct ps_parcel *parcel, uint64_t deadline_ns) PS_CHECKED;
+                       struct ps_parcel *parcel, uint64_t deadline_ns,
+                       bool for_disk) PS_CHECKED;
 
 /* The earliest deadline of those that wait; UINT64_MAX: none has one. */
 uint64_t psd_job_deadline(const struct psd_job *job);

@@ -194,6 +194,20 @@ static void finish(struct psd_request *r, enum psd_verdict verdict)
 }
 
 /*
+ * The job went back to where part of this iteration was in the model, and the worker
+ * sends all of it again.  Its numbers may be others now, but as long as it pushes in
+ * their order the first one of the iteration is known, and so which one this is.
+ */
+static bool is_in_model(const struct psd_request *r)
+{
+    const struct psd_seat *seat = r->seat;
+    uint64_t               part = r->h.seq - seat->first_seq - 1;
+
+    return seat->again_clock == r->h.clock && part < PSD_WINDOW &&
+           seat->again[part / 64] >> part % 64 & 1;
+}
+
+/*
  * A push of n batches holds the sum of their gradients, and its weight the samples of
  * all of them.  What it weighs in the mean is weight / n, the samples behind one
  * gradient: of a worker whose window was shorter fewer gradients are in the sum
@@ -203,9 +217,10 @@ static void finish(struct psd_request *r, enum psd_verdict verdict)
 static ps_status take(struct psd_request *r, enum psd_verdict verdict)
 {
     struct psd_seat *seat = r->seat;
+    bool             again = is_in_model(r);
     ps_status        st = check_parts(r);
 
-    if (!st)
+    if (!st && !again)
         st = verdict == PSD_HOLD ? hold(r) : apply_now(r);
     if (st)
         return st;
@@ -217,9 +232,12 @@ static ps_status take(struct psd_request *r, enum psd_verdict verdict)
         seat->weight = r->h.weight / seat->batches;
     }
     finish(r, verdict);
-    psd_window_mark(&seat->window, r->h.seq, r->job->version);
+    psd_seat_mark(seat, r->h.seq, r->job->version);
     r->job->stats.pushes++;
-    r->job->stats.skipped += r->skip;
+    r->job->stats.skipped += r->skip && !again;
+    r->job->stirs += seat->again_clock != 0; /* the next number may be waiting */
+    if (seat->n_parts == 0)
+        seat->again_clock = 0;
     return PS_OK;
 }
 
@@ -242,22 +260,35 @@ static ps_status say_stale(struct psd_request *r)
     return ps_wire_send(r->out, &r->in->route, &h, NULL, 0);
 }
 
+/* The pushes of an iteration that is in part in the model are taken in order. */
+static bool is_to_wait_its_turn(const struct psd_request *r)
+{
+    return r->seat->again_clock != 0 && r->seat->window.low + 1 != r->h.seq;
+}
+
 static ps_status pass_gate(struct psd_request *r)
 {
     enum psd_verdict verdict;
+
+    r->seat->rested = false;
+    if (is_to_wait_its_turn(r))
+        return psd_job_park(r->job, &r->h, r->in, UINT64_MAX, false);
 
     if (r->seat->rest_seq != 0) /* it has thought better of it */
         psd_job_rouse(r->job, r->h.rank, r->seat->rest_seq);
     if (r->h.clock > 0)
         psd_request_believe(r, r->h.seq - 1, r->h.clock - 1);
+    if (r->h.clock > r->seat->again_clock)
+        r->seat->again_clock = 0; /* it skips the iteration */
     verdict = psd_gate_push(r->job->gate, r->h.rank, r->h.clock);
     switch (verdict) {
     case PSD_NOW:
     case PSD_HOLD: return take(r, verdict);
-    case PSD_LATER: return psd_job_park(r->job, &r->h, r->in, UINT64_MAX);
+    case PSD_LATER: return psd_job_park(r->job, &r->h, r->in, UINT64_MAX, false);
     case PSD_STALE:
         r->job->stats.late++;
-        psd_window_mark(&r->seat->window, r->h.seq, PSD_WINDOW_STALE);
+        r->job->stirs += r->seat->again_clock != 0;
+        psd_seat_mark(r->seat, r->h.seq, PSD_WINDOW_STALE);
         return PS_OK;
     case PSD_NEVER: break;
     }
@@ -272,6 +303,8 @@ static ps_status answer(struct psd_request *r)
 
     if (version == PSD_WINDOW_STALE)
         return say_stale(r);
+    if (!psd_request_is_durable(r))
+        return psd_request_wait_for_disk(r);
     if (r->h.flags & PS_FLAG_PULL)
         return psd_pull_run(r);
     return psd_answer(r, PS_MSG_PUSH_OK, version ? version : r->job->version, NULL, 0);

@@ -117,13 +117,38 @@ static uint64_t deadline_of(const struct psd_request *r)
 }
 
 /* A request that waits keeps its keys; values of a push have been taken already. */
-ps_status psd_request_park(struct psd_request *r)
+static void drop_values(struct psd_request *r)
 {
     uint32_t keep = r->sparse ? 1 : 0;
 
     while (r->in->n_frames > keep)
         ps_buf_drop(&r->in->frames[--r->in->n_frames]);
-    return psd_job_park(r->job, &r->h, r->in, deadline_of(r));
+}
+
+ps_status psd_request_park(struct psd_request *r)
+{
+    drop_values(r);
+    return psd_job_park(r->job, &r->h, r->in, deadline_of(r), false);
+}
+
+/* Under `ack: durable` iterations and rests are answered when they are on disk. */
+bool psd_request_is_durable(const struct psd_request *r)
+{
+    return r->job->spec.ack != PS_ACK_DURABLE ||
+           !(r->h.flags & (PS_FLAG_FINISH | PS_FLAG_REST)) ||
+           r->h.clock <= r->seat->durable;
+}
+
+ps_status psd_request_wait_for_disk(struct psd_request *r)
+{
+    ps_status st;
+
+    r->value_bytes = 0;
+    st = psd_request_ranges(r); /* one that comes again has not been looked at */
+    if (st)
+        return st;
+    drop_values(r);
+    return psd_job_park(r->job, &r->h, r->in, deadline_of(r), true);
 }
 
 ps_status psd_answer(struct psd_request *r, uint32_t kind, uint64_t version,

@@ -7,6 +7,9 @@
 #include "server/shard/apply.h"
 #include "server/shard/shard.h"
 
+#define PSD_LISTS 16u /* questions for snapshots under way */
+#define PSD_ENDED 64u /* runs of jobs that are remembered as over */
+
 struct psd_request {
     struct psd_shard *shard;
     struct ps_parcel *in; /* lent; a step that keeps it leaves it empty */
@@ -39,6 +42,10 @@ ps_status psd_request_ranges(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_keys(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_park(struct psd_request *r) PS_CHECKED;
 
+/* May this push be acknowledged, as far as the disk is concerned?  Else it waits. */
+bool      psd_request_is_durable(const struct psd_request *r);
+ps_status psd_request_wait_for_disk(struct psd_request *r) PS_CHECKED;
+
 /*
  * The worker says that it has finished iteration `clock` and that `seq` was the last
  * push of it.  If everything up to that is here, then nothing is under way and it is
@@ -54,6 +61,12 @@ ps_status psd_control_matrix(struct psd_request *r) PS_CHECKED;
 ps_status psd_control_members(struct psd_request *r) PS_CHECKED;
 ps_status psd_control_stats(struct psd_request *r) PS_CHECKED;
 
+ps_status psd_say_ok(struct psd_request *r) PS_CHECKED;
+
+/* The job that a message of the coordinator is about.  PS_ERR_REPEATED: it is of
+ * another life of the job, comes late, and is to do nothing. */
+ps_status psd_control_job_of(struct psd_request *r) PS_CHECKED;
+
 /* Elements of a range. */
 uint64_t psd_request_elements(const struct psd_matrix *m, const struct ps_range *range);
 
@@ -61,16 +74,43 @@ uint64_t psd_request_elements(const struct psd_matrix *m, const struct ps_range 
 ps_status psd_answer(struct psd_request *r, uint32_t kind, uint64_t version,
                      struct ps_buf **frames, uint32_t n_frames) PS_CHECKED;
 
+/* Somebody asks which snapshots there are. */
+struct psd_list {
+    struct ps_route route;
+    uint64_t        request;
+    uint64_t        errand; /* 0: not handed out yet */
+    uint64_t        run;
+    char            job[PS_NAME_BYTES];
+};
+
 struct psd_shard {
     struct psd_shard_options  options;
     struct psd_shard_counters counters;
     struct ps_decoder        *decoder;
     size_t                    n_jobs, jobs_room;
     struct psd_job          **jobs;
+
+    struct ps_route coordinator;               /* where its last message came from */
+    uint64_t        ended[PSD_ENDED], n_ended; /* runs; a ring */
+
+    uint64_t           last_errand;
+    uint32_t           n_lists;
+    struct psd_list    lists[PSD_LISTS];
+    size_t             n_last;
+    struct psd_image **last; /* [n_last] of jobs that have ended, to be written */
 };
 
 /* NULL when there is none. */
 struct psd_job *psd_shard_job(const struct psd_shard *shard, uint32_t number);
+
+/* The gate of this job may have moved: closes what can be closed, looks again at what
+ * waits, and captures what is to be saved. */
+void psd_shard_settle(struct psd_shard *shard, struct psd_job *job, uint64_t now_ns,
+                      struct ps_outbox *out);
+
+/* An ERROR to this route. */
+void psd_shard_tell(const struct ps_route *to, uint64_t request, ps_status status,
+                    const char *text, struct ps_outbox *out);
 
 /* An ERROR to this route, with the thread's last sentence. */
 void psd_shard_refuse(struct psd_shard *shard, const struct ps_route *to,

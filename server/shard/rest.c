@@ -25,6 +25,8 @@ static ps_status answer_rest(struct psd_request *r)
         psd_job_say_restless(r->job, why, sizeof(why));
         return ps_fail(PS_ERR_TIMEOUT, "%s", why);
     }
+    if (!psd_request_is_durable(r))
+        return psd_request_wait_for_disk(r);
     if (clock == 0) /* that is long ago, or nobody had finished anything */
         h.clock = psd_gate_resume(r->job->gate, r->h.rank);
     return ps_wire_send(r->out, &r->in->route, &h, NULL, 0);
@@ -45,6 +47,7 @@ ps_status psd_rest_run(struct psd_request *r)
     }
     if (r->seen)
         return answer_rest(r);
+    seat->rested = false;
     if (seat->rest_seq == 0 && psd_window_is_next(&seat->window, r->h.seq) &&
         !psd_gate_is_early(r->job->gate, r->h.rank)) {
         seat->rest_seq = r->h.seq;

@@ -1,6 +1,7 @@
 /* shard.c - life and dispatch; see shard.h. */
-#include "server/shard/request.h"
+#include "server/shard/snapshot.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 ps_status psd_shard_new(struct psd_shard **out, const struct psd_shard_options *options)
@@ -30,6 +31,9 @@ void psd_shard_free(struct psd_shard **shard)
     for (size_t i = 0; i < gone->n_jobs; i++)
         psd_job_free(&gone->jobs[i]);
     free(gone->jobs);
+    for (size_t i = 0; i < gone->n_last; i++)
+        psd_image_free(&gone->last[i]);
+    free(gone->last);
     ps_decoder_free(&gone->decoder);
     free(gone);
 }
@@ -68,6 +72,12 @@ static void tell(const struct ps_route *to, uint32_t kind, uint64_t request,
         ps_log(PS_LOG_WARN, "shard: could not answer: %s", ps_log_last_error());
 }
 
+void psd_shard_tell(const struct ps_route *to, uint64_t request, ps_status status,
+                    const char *text, struct ps_outbox *out)
+{
+    tell(to, PS_MSG_ERROR, request, status, text, out);
+}
+
 void psd_shard_refuse(struct psd_shard *sh, const struct ps_route *to, uint64_t request,
                       ps_status status, struct ps_outbox *out)
 {
@@ -90,6 +100,7 @@ static ps_status is_coordinator(struct psd_request *r)
         return ps_fail(PS_ERR_DENIED,
                        "shard: %s from somebody else than the coordinator",
                        ps_kind_name(r->h.kind));
+    r->shard->coordinator = r->in->route;
     return PS_OK;
 }
 
@@ -109,6 +120,11 @@ static const struct rule rules[] = {
     { PS_MSG_MATRIX_ADD, is_coordinator, psd_control_matrix },
     { PS_MSG_MEMBERS, is_coordinator, psd_control_members },
     { PS_MSG_STATS, is_coordinator, psd_control_stats },
+    { PS_MSG_RESUME, find_job, psd_resume_run },
+    { PS_MSG_SETS, is_coordinator, psd_sets_run },
+    { PS_MSG_LOAD, is_coordinator, psd_load_run },
+    { PS_MSG_SNAPSHOT, is_coordinator, psd_snapshot_run },
+    { PS_MSG_KEEP, is_coordinator, psd_keep_run },
 };
 
 static ps_status run(struct psd_request *r)
@@ -179,24 +195,40 @@ static bool is_to_be_looked_at(const struct psd_job *job)
            job->stirs != job->looked_stirs;
 }
 
-/* The gate of this job may have moved: close what can be closed, and look again at
- * what waits. */
-static void settle(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns,
-                   struct ps_outbox *out)
+/* Closes what can be closed, each iteration captured before anything else moves. */
+static void close_iterations(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns)
+{
+    while (psd_gate_may_close(job->gate) && !psd_saver_blocks(job)) {
+        if (psd_apply_close(job, sh->options.backend))
+            return; /* no memory: the iteration stays open until the next message */
+        psd_saver_closed(job, now_ns);
+    }
+}
+
+static bool may_go_on(const struct psd_job *job)
+{
+    return (psd_gate_may_close(job->gate) && !psd_saver_blocks(job)) ||
+           is_to_be_looked_at(job);
+}
+
+void psd_shard_settle(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns,
+                      struct ps_outbox *out)
 {
     do {
-        while (psd_gate_may_close(job->gate))
-            if (psd_apply_close(job, sh->options.backend))
-                break; /* no memory: the iteration stays open until the next message */
+        close_iterations(sh, job, now_ns);
         if (psd_gate_may_wake(job->gate))
             psd_job_wake(job);
-        if (!is_to_be_looked_at(job))
-            return;
-        job->looked_version = job->version;
-        job->looked_epoch = job->membership_epoch;
-        job->looked_stirs = job->stirs;
-        look_at_waiting(sh, job, now_ns, out);
-    } while (psd_gate_may_close(job->gate) || is_to_be_looked_at(job));
+        if (is_to_be_looked_at(job)) {
+            job->looked_version = job->version;
+            job->looked_epoch = job->membership_epoch;
+            job->looked_stirs = job->stirs;
+            look_at_waiting(sh, job, now_ns, out);
+        } else {
+            break;
+        }
+    } while (may_go_on(job));
+    psd_saver_look(job, now_ns);
+    psd_snapshot_sweep(job, out);
 }
 
 void psd_shard_handle(struct psd_shard *sh, uint64_t now_ns, struct ps_parcel *in,
@@ -211,17 +243,19 @@ void psd_shard_handle(struct psd_shard *sh, uint64_t now_ns, struct ps_parcel *i
         return;
     job = psd_shard_job(sh, number);
     if (job)
-        settle(sh, job, now_ns, out);
+        psd_shard_settle(sh, job, now_ns, out);
 }
 
 static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outbox *out)
 {
-    char        missing[PS_TEXT_BYTES], restless[PS_TEXT_BYTES];
+    char        missing[PS_TEXT_BYTES], restless[PS_TEXT_BYTES], disk[PS_TEXT_BYTES];
     const char *why = NULL;
     size_t      kept = 0;
 
     psd_job_say_missing(job, missing, sizeof(missing));
     psd_job_say_restless(job, restless, sizeof(restless));
+    snprintf(disk, sizeof(disk), "job %s: what was pushed waits for the disk",
+             job->spec.name);
     for (size_t i = 0; i < job->n_waiting; i++) {
         struct psd_waiting *w = &job->waiting[i];
 
@@ -229,9 +263,9 @@ static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outb
             job->waiting[kept++] = *w;
             continue;
         }
-        why = w->rest_seq ? restless : missing;
+        why = w->for_disk ? disk : w->rest_seq ? restless : missing;
         tell(&w->parcel.route, PS_MSG_ERROR, w->request, PS_ERR_TIMEOUT, why, out);
-        if (w->rest_seq && w->session == job->seats[w->rank].session)
+        if (w->rest_seq && !w->for_disk && w->session == job->seats[w->rank].session)
             psd_job_rouse(job, w->rank, w->rest_seq);
         ps_parcel_drop(&w->parcel);
     }
@@ -242,9 +276,11 @@ static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outb
 
 void psd_shard_tick(struct psd_shard *sh, uint64_t now_ns, struct ps_outbox *out)
 {
-    for (size_t i = 0; i < sh->n_jobs; i++)
+    for (size_t i = 0; i < sh->n_jobs; i++) {
         if (psd_job_deadline(sh->jobs[i]) <= now_ns)
             give_up_waiting(sh->jobs[i], now_ns, out);
+        psd_saver_look(sh->jobs[i], now_ns);
+    }
 }
 
 uint64_t psd_shard_next_tick(const struct psd_shard *sh)
@@ -253,9 +289,12 @@ uint64_t psd_shard_next_tick(const struct psd_shard *sh)
 
     for (size_t i = 0; i < sh->n_jobs; i++) {
         uint64_t deadline = psd_job_deadline(sh->jobs[i]);
+        uint64_t look = psd_saver_next_look(sh->jobs[i]);
 
         if (deadline < first)
             first = deadline;
+        if (look < first)
+            first = look;
     }
     return first;
 }
