@@ -192,10 +192,13 @@ static struct coord_operation *find_operation(struct psd_coordinator *c, uint32_
     if (c->stats && coord_operation_answered(c->stats, shard, h))
         return c->stats;
     for (size_t i = 0; i < c->n_jobs; i++) {
-        struct coord_operation *first = c->jobs[i]->operations;
+        struct coord_operation *first = coord_job_under_way(c->jobs[i]);
 
-        if (first && coord_operation_answered(first, shard, h))
-            return first;
+        if (!first || !coord_operation_answered(first, shard, h))
+            continue;
+        if (h->kind == PS_MSG_SETS_OK && c->jobs[i]->recovery)
+            coord_offer_take(c->jobs[i]->recovery, shard, h);
+        return first;
     }
     return NULL;
 }
@@ -207,11 +210,16 @@ static void handle_shard(struct psd_coordinator *c, uint32_t shard,
 
     if (h->kind == PS_MSG_NOTICE)
         return; /* that its psd is ending, which says so itself */
-    if (h->kind != PS_MSG_OK && h->kind != PS_MSG_ERROR && h->kind != PS_MSG_STATS_OK) {
+    if (h->kind != PS_MSG_OK && h->kind != PS_MSG_ERROR && h->kind != PS_MSG_STATS_OK &&
+        h->kind != PS_MSG_SETS_OK && h->kind != PS_MSG_SAVED) {
         c->bad_messages++;
         return;
     }
     coord_shard_heard(c, shard);
+    if (h->kind == PS_MSG_SAVED) {
+        coord_saved(c, shard, h);
+        return;
+    }
     operation = find_operation(c, shard, h);
     if (!operation || h->kind != PS_MSG_STATS_OK)
         return; /* answered before: it was sent twice */
@@ -272,8 +280,8 @@ static void tick_operations(struct psd_coordinator *c)
     if (c->stats)
         coord_operation_tick(c, c->stats, overdue);
     for (size_t i = 0; i < c->n_jobs; i++)
-        if (c->jobs[i]->operations)
-            coord_operation_tick(c, c->jobs[i]->operations, overdue);
+        if (coord_job_under_way(c->jobs[i]))
+            coord_operation_tick(c, coord_job_under_way(c->jobs[i]), overdue);
     for (uint32_t i = 0; i < c->n_shards; i++) {
         char why[PS_TEXT_BYTES];
 

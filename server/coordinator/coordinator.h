@@ -25,8 +25,9 @@ struct psd_coordinator_options {
     uint64_t    shard_timeout_ns;  /* a shard that does not answer for longer is lost */
     uint32_t    keep_finished;     /* finished jobs kept for inspection */
     uint32_t    max_jobs;
-    const char *token;    /* of the cluster; "" = none */
-    const char *endpoint; /* its own, for status */
+    const char *token;         /* of the cluster; "" = none */
+    const char *endpoint;      /* its own, for status */
+    uint64_t recovery_wait_ns; /* so long a lost shard is waited for, in a saved job */
 };
 
 ps_status psd_coordinator_new(struct psd_coordinator              **out,
@@ -35,8 +36,9 @@ void      psd_coordinator_free(struct psd_coordinator **c);
 
 /*
  * Shards of this process, or of one that joined: they become PS_ROUTE_SHARD first ..
- * first + n - 1.  The driver connects to new shards before it sends the outbox.
- * `control` is the secret that these shards listen to.
+ * first + n - 1.  They may take the numbers of an earlier start of the same psd, so the
+ * driver connects to shards that are new or have another endpoint before it sends the
+ * outbox.  `control` is the secret that these shards listen to.
  */
 ps_status psd_coordinator_add_shards(struct psd_coordinator *c, uint64_t now_ns,
                                      const char *const *endpoints, uint32_t n,

@@ -33,6 +33,7 @@
 #define COORD_METRICS_MAX 256u      /* different names of reports in a job */
 #define COORD_MEMBERS_PIECE 512u    /* workers that one MEMBERS or JOB mentions */
 #define COORD_ASKERS_MAX 8192u      /* who wait for one operation */
+#define COORD_SETS_KEPT 64u         /* snapshots of a part that are remembered */
 #define COORD_ENDPOINTS_BYTES 8192u /* of all shards, so that WELCOME fits a header */
 
 /* Who is to be answered, later. */
@@ -48,6 +49,7 @@ struct coord_asker {
 struct coord_call {
     uint32_t       shard; /* of the cluster */
     bool           answered;
+    ps_status      status; /* of the answer */
     struct ps_buf *head;
 };
 
@@ -60,9 +62,10 @@ struct coord_matrix {
 
 struct coord_operation {
     struct coord_operation *next;
-    uint32_t                kind; /* PS_MSG_JOB, MEMBERS, MATRIX_ADD, JOB_END, STATS */
+    uint32_t                kind; /* what the shards are sent: PS_MSG_JOB, ... */
     bool                    started;
     uint64_t                started_ns, sent_ns;
+    uint64_t                patience_ns; /* 0: as long as options.shard_timeout_ns */
 
     uint64_t           first_request; /* call i has request first_request + i */
     uint32_t           n_calls, n_owed, calls_room;
@@ -118,10 +121,55 @@ struct coord_reports {
     char (*metrics)[PS_NAME_BYTES];
 };
 
+/* What a shard's psd can read of the run of a job. */
+struct coord_offer {
+    bool            made; /* it has answered */
+    uint32_t        n;
+    struct ps_part *parts;
+};
+
+/* What a job goes back to, and which shards it has from then on. */
+struct coord_choice {
+    uint32_t       n_shards;
+    uint32_t       shards[PS_SHARDS_MAX]; /* of the cluster, by the job's numbers */
+    bool           own;     /* shard i reads parts[i]; else everyone reads all */
+    uint32_t       n_parts; /* 0: there is nothing to read, from clock 0 */
+    struct ps_part parts[PS_SHARDS_MAX];
+};
+
+enum coord_stage {
+    COORD_GATHERING = 1, /* waits for shards to be there */
+    COORD_ASKING,        /* which snapshots they can read */
+    COORD_LOADING,       /* a new life is told to the shards of the choice */
+};
+
+/* A job on its way back; recovery.c. */
+struct coord_recovery {
+    enum coord_stage        stage;
+    uint64_t                since_ns;
+    uint32_t                wanted;         /* shards that the job had */
+    uint64_t                asked_arrivals; /* c->arrivals when the shards were asked */
+    bool                    asked_late;     /* or recovery_wait had passed */
+    struct coord_operation *steps;          /* the first is under way */
+    struct coord_offer      offers[PS_SHARDS_MAX]; /* by shards of the cluster */
+    struct coord_choice     choice;
+    struct ps_part          below[PS_SHARDS_MAX]; /* only older sets; life 0: any */
+    uint64_t                clock, epochs;        /* to which the shards have come */
+};
+
+/* The newest sets of a part that are on disk, as SAVED told, the newest first. */
+struct coord_saved {
+    uint32_t       n;
+    struct ps_part parts[COORD_SETS_KEPT];
+    uint64_t       clock; /* of parts[0] */
+    struct ps_part told;  /* with KEEP, last */
+};
+
 enum coord_state {
     COORD_WAITING = 1, /* for workers that have not said hello */
     COORD_RUNNING,
-    COORD_FINISHED, /* this and what follows: over */
+    COORD_RECOVERING, /* goes back to a snapshot */
+    COORD_FINISHED,   /* this and what follows: over */
     COORD_ABORTED,
     COORD_FAILED,
 };
@@ -163,6 +211,11 @@ struct coord_job {
 
     struct coord_reports    reports;
     struct coord_operation *operations; /* the first may be under way */
+
+    struct coord_recovery *recovery; /* NULL: the job is where it should be */
+    struct coord_saved    *saved;    /* [n_shards], of a job that is saved; else NULL */
+    bool                   has_set;  /* once, there was a whole snapshot */
+    uint64_t               set_ns;   /* when the newest whole one was there */
 };
 
 /* A psd of the cluster. */
@@ -172,7 +225,8 @@ struct coord_server {
     uint64_t        control;
     bool            joined; /* another process: its silence counts */
     bool            lost;
-    bool            parted; /* will not come back */
+    bool            parted;   /* will not come back */
+    bool            replaced; /* by another start of it; its place may be taken */
     uint64_t        heard_ns;
     struct ps_route route;
     uint32_t        first_shard, n_shards;
@@ -209,6 +263,7 @@ struct psd_coordinator {
     uint64_t dropped;      /* by the driver */
     uint64_t bad_messages, denied;
 
+    uint64_t            arrivals; /* of shards, so far */
     uint32_t            n_servers, n_shards;
     struct coord_server servers[PS_SHARDS_MAX];
     struct coord_shard  shards[PS_SHARDS_MAX];
@@ -262,6 +317,9 @@ ps_status coord_operation_call(struct psd_coordinator *c,
 
 /* As if nothing had been called yet; nothing was sent. */
 void coord_operation_forget(struct coord_operation *operation);
+
+/* Forgets what it has sent; it can be composed again. */
+void coord_operation_park(struct coord_operation *operation);
 
 /* Sends what is owed, for the first time or again. */
 void coord_operation_send(struct psd_coordinator *c, struct coord_operation *operation);
@@ -345,11 +403,63 @@ ps_status coord_job_call(struct psd_coordinator *c, const struct coord_job *job,
 ps_status coord_job_queue(struct coord_job *job, uint32_t kind,
                           struct coord_operation **out) PS_CHECKED;
 
+/* Its messages to shards. */
+ps_status coord_job_compose(struct psd_coordinator *c, struct coord_job *job,
+                            struct coord_operation *operation) PS_CHECKED;
+
+/* The one that shards may be answering, or NULL. */
+struct coord_operation *coord_job_under_way(const struct coord_job *job);
+
 /* The operation of this kind that has not been started, or NULL. */
 struct coord_operation *coord_job_queued(const struct coord_job *job, uint32_t kind);
 
 /* Moves every job and the round of STATUS as far as they go. */
 void coord_settle(struct psd_coordinator *c);
+
+/* ---- recovery.c --------------------------------------------------------------------
+ */
+
+/* The job goes back to a snapshot, because of `why`: a new life of it begins.  One that
+ * is on its way back begins again. */
+void coord_recovery_begin(struct psd_coordinator *c, struct coord_job *job,
+                          const char *why);
+void coord_recovery_cancel(struct coord_job *job);
+
+/* True if something has moved. */
+bool coord_recovery_step(struct psd_coordinator *c, struct coord_job *job);
+void coord_recovery_tick(struct psd_coordinator *c, struct coord_job *job);
+void coord_recovery_shard_lost(struct psd_coordinator *c, struct coord_job *job,
+                               uint32_t shard, const char *why);
+
+/* ---- sets.c ------------------------------------------------------------------------
+ */
+
+/* A shard's answer to SETS.  Of no memory it makes no offer. */
+void coord_offer_take(struct coord_recovery *recovery, uint32_t shard,
+                      const struct ps_header *h);
+void coord_offers_forget(struct coord_recovery *recovery);
+
+/* The newest snapshot that the shards which made offers can read; false: there is not
+ * even a shard. */
+bool coord_choose(const struct psd_coordinator *c, const struct coord_job *job,
+                  struct coord_choice *out);
+
+/* Is nothing lost by this choice that waiting for others could save? */
+bool coord_choice_is_best(const struct coord_job    *job,
+                          const struct coord_choice *choice);
+
+/* The sets of the choice turned out not to be readable by the shards that failed. */
+void coord_choice_failed(struct coord_job *job, const struct coord_operation *load);
+
+/* What is saved of the job now that its shards are those of the choice. */
+ps_status coord_saved_begin(struct coord_job *job) PS_CHECKED;
+
+/* SAVED: one more set of a part is on disk. */
+void coord_saved(struct psd_coordinator *c, uint32_t shard, const struct ps_header *h);
+
+/* The newest whole snapshot that is known of: its set (asp, ssp: the lowest of the
+ * parts' newest) and its clock; false: none. */
+bool coord_saved_newest(const struct coord_job *job, uint64_t *set, uint64_t *clock);
 
 /* ---- members.c --------------------------------------------------------------------
  */
@@ -388,7 +498,11 @@ void      coord_members_told(struct psd_coordinator *c, struct coord_job *job,
                              const struct coord_operation *operation);
 void      coord_members_notice(struct psd_coordinator *c, const struct coord_job *job,
                                ps_status status, const char *why);
-void      coord_members_tick(struct psd_coordinator *c, struct coord_job *job);
+
+/* All of them are where the shards are that went back; the shards are to be told. */
+void coord_members_went_back(struct psd_coordinator *c, struct coord_job *job,
+                             uint64_t clock, uint64_t epochs);
+void coord_members_tick(struct psd_coordinator *c, struct coord_job *job);
 
 /* ---- matrices.c -------------------------------------------------------------------
  */
@@ -402,7 +516,13 @@ ps_status coord_matrix_compose(struct psd_coordinator *c, struct coord_job *job,
 void      coord_matrix_added(struct psd_coordinator *c, struct coord_job *job,
                              const struct coord_operation *operation);
 void coord_matrix_undo(struct coord_job *job, const struct coord_operation *operation);
-void coord_matrix_free(struct coord_matrix **matrix);
+
+/* As if it had not been composed. */
+void coord_matrix_park(struct coord_job *job, struct coord_operation *operation);
+
+/* Places all that are ready, on the shards that the job has now. */
+ps_status coord_matrices_place(struct coord_job *job) PS_CHECKED;
+void      coord_matrix_free(struct coord_matrix **matrix);
 
 /* ---- reports.c ---------------------------------------------------------------------
  */

@@ -99,6 +99,15 @@ ps_status coord_operation_call(struct psd_coordinator *c,
     return PS_OK;
 }
 
+void coord_operation_park(struct coord_operation *operation)
+{
+    coord_operation_forget(operation);
+    operation->started = false;
+    operation->status = PS_OK;
+    operation->clock_low = operation->epochs_low = UINT64_MAX;
+    operation->clock_high = operation->epochs_high = 0;
+}
+
 void coord_operation_send(struct psd_coordinator *c, struct coord_operation *operation)
 {
     if (!operation->started)
@@ -148,9 +157,9 @@ bool coord_operation_answered(struct coord_operation *operation, uint32_t shard,
     if (h->kind == PS_MSG_ERROR) {
         char why[PS_TEXT_BYTES];
 
+        call->status = h->status ? h->status : PS_ERR_BAD_MESSAGE;
         snprintf(why, sizeof(why), "shard %u: %.900s", shard, h->text);
-        coord_operation_spoil(operation, h->status ? h->status : PS_ERR_BAD_MESSAGE,
-                              why);
+        coord_operation_spoil(operation, call->status, why);
     }
     return true;
 }
@@ -190,9 +199,12 @@ void coord_operation_refuse(struct psd_coordinator       *c,
 void coord_operation_tick(struct psd_coordinator *c, struct coord_operation *operation,
                           bool overdue[PS_SHARDS_MAX])
 {
+    uint64_t patience_ns =
+        operation->patience_ns ? operation->patience_ns : c->options.shard_timeout_ns;
+
     if (!operation->started || operation->n_owed == 0)
         return;
-    if (c->now_ns - operation->started_ns >= c->options.shard_timeout_ns) {
+    if (c->now_ns - operation->started_ns >= patience_ns) {
         for (uint32_t i = 0; i < operation->n_calls; i++)
             if (!operation->calls[i].answered)
                 overdue[operation->calls[i].shard] = true;

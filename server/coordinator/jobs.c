@@ -29,6 +29,7 @@ const char *coord_job_word(const struct coord_job *job)
     switch (job->state) {
     case COORD_WAITING: return "waiting";
     case COORD_RUNNING: return "running";
+    case COORD_RECOVERING: return "recovering";
     case COORD_FINISHED: return "finished";
     case COORD_ABORTED: return "aborted";
     case COORD_FAILED: return "failed";
@@ -74,6 +75,11 @@ struct coord_operation *coord_job_queued(const struct coord_job *job, uint32_t k
     while (operation && (operation->started || operation->kind != kind))
         operation = operation->next;
     return operation;
+}
+
+struct coord_operation *coord_job_under_way(const struct coord_job *job)
+{
+    return job->recovery ? job->recovery->steps : job->operations;
 }
 
 /* What is under way may be forgotten: a shard gets its messages in order, and what is
@@ -128,23 +134,40 @@ static ps_status compose_job(struct psd_coordinator *c, struct coord_job *job,
     return coord_job_call(c, job, operation, &h);
 }
 
-static ps_status compose(struct psd_coordinator *c, struct coord_job *job,
-                         struct coord_operation *operation)
+/* One that went back may have left an earlier life of it on any shard. */
+static ps_status compose_end(struct psd_coordinator *c, const struct coord_job *job,
+                             struct coord_operation *operation)
 {
-    struct ps_header h = { .after = job->life };
+    struct ps_header h = {
+        .job = job->number,
+        .server_epoch = job->epoch,
+        .after = job->life,
+    };
+    ps_status st = PS_OK;
 
+    if (job->life == 1)
+        return coord_job_call(c, job, operation, &h);
+    for (uint32_t i = 0; i < c->n_shards && !st; i++)
+        if (!c->shards[i].lost)
+            st = coord_operation_call(c, operation, i, &h);
+    return st;
+}
+
+ps_status coord_job_compose(struct psd_coordinator *c, struct coord_job *job,
+                            struct coord_operation *operation)
+{
     switch (operation->kind) {
     case PS_MSG_JOB: return compose_job(c, job, operation);
     case PS_MSG_MEMBERS: return coord_members_compose(c, job, operation);
     case PS_MSG_MATRIX_ADD: return coord_matrix_compose(c, job, operation);
-    default: return coord_job_call(c, job, operation, &h);
+    default: return compose_end(c, job, operation);
     }
 }
 
 static void start(struct psd_coordinator *c, struct coord_job *job,
                   struct coord_operation *operation)
 {
-    ps_status st = compose(c, job, operation);
+    ps_status st = coord_job_compose(c, job, operation);
 
     if (!st) {
         coord_operation_send(c, operation);
@@ -183,6 +206,8 @@ static bool step(struct psd_coordinator *c, struct coord_job *job)
 {
     struct coord_operation *operation;
 
+    if (job->recovery)
+        return coord_recovery_step(c, job);
     if (job->changed)
         coord_job_look(c, job);
     operation = job->operations;
@@ -282,6 +307,8 @@ static ps_status job_fill(struct psd_coordinator *c, struct coord_job *job)
         };
     if (take_shards(c, job))
         return PS_ERR_UNAVAILABLE;
+    if (coord_saved_begin(job))
+        return PS_ERR_NO_MEMORY;
     return coord_job_queue(job, PS_MSG_JOB, &operation);
 }
 
@@ -321,6 +348,7 @@ void coord_job_free(struct coord_job **job)
     struct coord_job *gone = *job;
 
     *job = NULL;
+    coord_recovery_cancel(gone);
     while (gone->operations) {
         struct coord_operation *operation = gone->operations;
 
@@ -330,6 +358,7 @@ void coord_job_free(struct coord_job **job)
     for (uint32_t i = 0; i < gone->n_matrices; i++)
         coord_matrix_free(&gone->matrices[i]);
     free(gone->matrices);
+    free(gone->saved);
     coord_reports_free(&gone->reports);
     free(gone->observers);
     free(gone->members);
@@ -352,6 +381,7 @@ void coord_job_end(struct psd_coordinator *c, struct coord_job *job,
 {
     job->status = status;
     snprintf(job->why, sizeof(job->why), "%s", why);
+    coord_recovery_cancel(job);
     refuse_queue(c, job, status, job->why);
     coord_members_notice(c, job, status, job->why);
     for (uint32_t r = 0; r < job->spec.workers; r++) {
@@ -373,6 +403,7 @@ void coord_job_drop(struct psd_coordinator *c, struct coord_job *job, ps_status 
     struct coord_operation *operation;
 
     job->dropping = true;
+    coord_recovery_cancel(job);
     refuse_queue(c, job, status, why);
     coord_members_notice(c, job, status, why);
     ps_log(PS_LOG_INFO, "job %s: dropped", job->spec.name);
@@ -411,10 +442,17 @@ void coord_job_look(struct psd_coordinator *c, struct coord_job *job)
 void coord_job_shard_lost(struct psd_coordinator *c, struct coord_job *job,
                           uint32_t shard, const char *why)
 {
+    if (job->recovery) {
+        coord_recovery_shard_lost(c, job, shard, why);
+        return;
+    }
     for (uint32_t i = 0; i < job->n_shards; i++) {
         if (job->shards[i] != shard)
             continue;
-        if (!job->dropping && !coord_job_over(job))
+        if (!job->dropping && !coord_job_over(job) && job->created &&
+            ps_job_is_saved(&job->spec))
+            coord_recovery_begin(c, job, why);
+        else if (!job->dropping && !coord_job_over(job))
             coord_job_end(c, job, COORD_FAILED, PS_ERR_UNAVAILABLE, why);
         else if (!job->dropping && !job->created)
             coord_job_drop(c, job, PS_ERR_UNAVAILABLE, why); /* it never was whole */
@@ -440,6 +478,10 @@ void coord_job_tick(struct psd_coordinator *c, struct coord_job *job)
 
     if (job->dropping)
         return;
+    if (job->recovery) {
+        coord_recovery_tick(c, job);
+        return;
+    }
     coord_members_tick(c, job);
     if (!coord_job_over(job) && !job->changed && job->n_active == 0 &&
         c->now_ns - job->idle_ns >= idle_ns)

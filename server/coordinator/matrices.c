@@ -159,15 +159,51 @@ static ps_status place_matrix(struct coord_job *job, struct coord_matrix *m)
     return st;
 }
 
+/* In the order in which they were created, so that they come to lie as they would have
+ * on these shards from the beginning. */
+ps_status coord_matrices_place(struct coord_job *job)
+{
+    ps_status st = PS_OK;
+
+    memset(job->load, 0, sizeof(job->load));
+    for (uint32_t number = 1; number <= job->last_matrix && !st; number++)
+        for (uint32_t i = 0; i < job->n_matrices; i++) {
+            struct coord_matrix *m = job->matrices[i];
+
+            if (m->spec.number != number || !m->ready)
+                continue;
+            free(m->runs);
+            m->runs = NULL;
+            m->n_runs = 0;
+            st = place_matrix(job, m);
+            break;
+        }
+    return st;
+}
+
+void coord_matrix_park(struct coord_job *job, struct coord_operation *operation)
+{
+    struct coord_matrix *m = operation->matrix;
+
+    if (m->ready || !m->runs)
+        return;
+    memcpy(job->load, job->load_before, sizeof(job->load));
+    free(m->runs);
+    m->runs = NULL;
+    m->n_runs = 0;
+}
+
 ps_status coord_matrix_compose(struct psd_coordinator *c, struct coord_job *job,
                                struct coord_operation *operation)
 {
     struct coord_matrix *m = operation->matrix;
     struct ps_header     h = { .map_epoch = job->map_epoch, .n_matrices = 1 };
-    ps_status            st;
+    ps_status            st = PS_OK;
 
-    memcpy(job->load_before, job->load, sizeof(job->load));
-    st = place_matrix(job, m);
+    if (!m->ready) {
+        memcpy(job->load_before, job->load, sizeof(job->load));
+        st = place_matrix(job, m);
+    }
     if (st)
         return st;
     h.matrices = &m->spec;
@@ -181,10 +217,11 @@ void coord_matrix_added(struct psd_coordinator *c, struct coord_job *job,
 {
     struct coord_matrix *m = operation->matrix;
 
+    if (!m->ready)
+        ps_log(PS_LOG_INFO, "job %s: matrix %s created, %ju x %ju%s", job->spec.name,
+               m->spec.name, (uintmax_t)m->spec.rows, (uintmax_t)m->spec.cols,
+               m->spec.sparse ? ", sparse" : "");
     m->ready = true;
-    ps_log(PS_LOG_INFO, "job %s: matrix %s created, %ju x %ju%s", job->spec.name,
-           m->spec.name, (uintmax_t)m->spec.rows, (uintmax_t)m->spec.cols,
-           m->spec.sparse ? ", sparse" : "");
     for (uint32_t i = 0; i < operation->n_askers; i++)
         answer(c, job, m, &operation->askers[i]);
 }
@@ -192,6 +229,8 @@ void coord_matrix_added(struct psd_coordinator *c, struct coord_job *job,
 /* Its number is not given again: some shards may have it. */
 void coord_matrix_undo(struct coord_job *job, const struct coord_operation *operation)
 {
+    if (operation->matrix->ready)
+        return;
     if (operation->started || operation->status)
         memcpy(job->load, job->load_before, sizeof(job->load));
     take_out(job, operation->matrix);
@@ -199,14 +238,25 @@ void coord_matrix_undo(struct coord_job *job, const struct coord_operation *oper
 
 /* ---- asking ------------------------------------------------------------------ */
 
-static ps_status answer_when_ready(struct psd_coordinator    *c,
-                                   const struct coord_job    *job,
-                                   const struct coord_matrix *m,
-                                   const struct coord_asker  *asker)
+/* While the job goes back, its map may change: who asks waits until the shards have
+ * been told of the matrix once more. */
+static ps_status answer_when_ready(struct psd_coordinator *c, struct coord_job *job,
+                                   struct coord_matrix      *m,
+                                   const struct coord_asker *asker)
 {
-    for (struct coord_operation *o = job->operations; o && !m->ready; o = o->next)
-        if (o->kind == PS_MSG_MATRIX_ADD && o->matrix == m)
-            return coord_operation_ask(o, asker);
+    struct coord_operation *o = job->operations;
+    ps_status               st;
+
+    while (o && (o->kind != PS_MSG_MATRIX_ADD || o->matrix != m))
+        o = o->next;
+    if (!o && job->recovery) {
+        st = coord_job_queue(job, PS_MSG_MATRIX_ADD, &o);
+        if (st)
+            return st;
+        o->matrix = m;
+    }
+    if (o)
+        return coord_operation_ask(o, asker);
     answer(c, job, m, asker);
     return PS_OK;
 }

@@ -178,9 +178,47 @@ static void settle_start(struct coord_job *job, const struct coord_operation *op
     }
 }
 
+/*
+ * Has one come again of whom some shards have an iteration that is closed there, and
+ * others nothing?  Under bsp with on_loss: wait the others would close it without its
+ * gradient; where the job can go back, it does, and the model stays what it would be.
+ */
+static const struct coord_member *torn(const struct coord_job       *job,
+                                       const struct coord_operation *operation)
+{
+    if (!ps_job_is_saved(&job->spec) || job->spec.strategy != PS_BSP ||
+        job->spec.on_loss != PS_LOSS_WAIT || coord_job_over(job) || job->dropping ||
+        operation->clock_low == operation->clock_high)
+        return NULL;
+    for (uint32_t r = 0; r < job->spec.workers; r++) {
+        const struct coord_member *m = &job->members[r];
+
+        if (m->begins && !m->untold && m->state == PS_MEMBER_ACTIVE &&
+            m->incarnation > 1)
+            return m;
+    }
+    return NULL;
+}
+
+static void mend(struct psd_coordinator *c, struct coord_job *job,
+                 const struct coord_operation *operation)
+{
+    const struct coord_member *m = torn(job, operation);
+    char                       why[PS_TEXT_BYTES];
+
+    if (!m)
+        return;
+    snprintf(why, sizeof(why),
+             "worker %u of job %s was lost in the middle of iteration %ju and has come "
+             "again",
+             m->rank, job->spec.name, (uintmax_t)operation->clock_high);
+    coord_recovery_begin(c, job, why);
+}
+
 void coord_members_told(struct psd_coordinator *c, struct coord_job *job,
                         const struct coord_operation *operation)
 {
+    mend(c, job, operation);
     settle_start(job, operation);
     for (uint32_t i = 0; i < operation->n_askers; i++) {
         const struct coord_asker  *asker = &operation->askers[i];
@@ -200,11 +238,16 @@ void coord_members_told(struct psd_coordinator *c, struct coord_job *job,
 }
 
 static void notice(struct psd_coordinator *c, const struct coord_member *m,
-                   ps_status status, const char *why)
+                   ps_status status, uint64_t epoch, const char *why)
 {
-    struct ps_header h = { .kind = PS_MSG_NOTICE, .status = status, .text = why };
+    struct ps_header h = {
+        .kind = PS_MSG_NOTICE,
+        .status = status,
+        .server_epoch = epoch,
+        .text = why,
+    };
 
-    if (m->state == PS_MEMBER_ACTIVE)
+    if (m->state == PS_MEMBER_ACTIVE && m->route.kind == PS_ROUTE_PEER)
         coord_send(c, &m->route, &h);
 }
 
@@ -212,9 +255,33 @@ void coord_members_notice(struct psd_coordinator *c, const struct coord_job *job
                           ps_status status, const char *why)
 {
     for (uint32_t r = 0; r < job->spec.workers; r++)
-        notice(c, &job->members[r], status, why);
+        notice(c, &job->members[r], status, job->epoch, why);
     for (uint32_t i = 0; i < job->n_observers; i++)
-        notice(c, &job->observers[i], status, why);
+        notice(c, &job->observers[i], status, job->epoch, why);
+}
+
+/* One that was never welcome learns where it begins as others do. */
+static void went_back(struct psd_coordinator *c, struct coord_member *m, uint64_t clock,
+                      uint64_t epochs)
+{
+    m->heard_ns = c->now_ns; /* its silence counts from now on */
+    m->untold = true;
+    if (m->clock > clock)
+        m->clock = clock;
+    if (m->start > clock)
+        m->start = clock;
+    if (m->epochs > epochs)
+        m->epochs = epochs;
+}
+
+void coord_members_went_back(struct psd_coordinator *c, struct coord_job *job,
+                             uint64_t clock, uint64_t epochs)
+{
+    for (uint32_t r = 0; r < job->spec.workers; r++)
+        went_back(c, &job->members[r], clock, epochs);
+    for (uint32_t i = 0; i < job->n_observers; i++)
+        went_back(c, &job->observers[i], clock, epochs);
+    job->changed = true;
 }
 
 /* ---- coming ------------------------------------------------------------------ */

@@ -20,18 +20,20 @@ const char *psd_coordinator_shard_endpoint(const struct psd_coordinator *c,
     return c->shards[shard].endpoint;
 }
 
-static ps_status check_endpoints(const struct psd_coordinator *c, const char *host,
+static ps_status check_endpoints(const struct psd_coordinator *c,
+                                 const struct coord_server *place, const char *host,
                                  const char *const *endpoints, uint32_t n)
 {
     size_t bytes = 0;
 
-    if (n == 0 || n > PS_SHARDS_MAX - c->n_shards)
+    if (n == 0 || (!place && n > PS_SHARDS_MAX - c->n_shards))
         return ps_fail(n ? PS_ERR_LIMIT : PS_ERR_BAD_ARG,
                        "psd on %s: %u shards to add to %u, expected 1 or more and at "
                        "most %u in all",
                        host, n, c->n_shards, PS_SHARDS_MAX);
     for (uint32_t i = 0; i < c->n_shards; i++)
-        bytes += strlen(c->shards[i].endpoint) + 3;
+        if (!place || i - place->first_shard >= place->n_shards)
+            bytes += strlen(c->shards[i].endpoint) + 3;
     for (uint32_t i = 0; i < n; i++) {
         if (endpoints[i][0] == '\0' || strlen(endpoints[i]) >= PS_ENDPOINT_BYTES)
             return ps_fail(PS_ERR_BAD_ARG,
@@ -47,35 +49,58 @@ static ps_status check_endpoints(const struct psd_coordinator *c, const char *ho
     return PS_OK;
 }
 
+/* A psd that was replaced by another start of it leaves its numbers to that one, or to
+ * another with as many shards: a cluster may be started again any number of times. */
+static struct coord_server *place_of_old(struct psd_coordinator *c,
+                                         const char *const *endpoints, uint32_t n)
+{
+    struct coord_server *found = NULL;
+
+    for (uint32_t i = 0; i < c->n_servers; i++) {
+        struct coord_server *server = &c->servers[i];
+
+        if (!server->replaced || server->n_shards != n)
+            continue;
+        if (!strcmp(c->shards[server->first_shard].endpoint, endpoints[0]))
+            return server;
+        found = server;
+    }
+    return found;
+}
+
 ps_status psd_coordinator_add_shards(struct psd_coordinator *c, uint64_t now_ns,
                                      const char *const *endpoints, uint32_t n,
                                      uint64_t control, const char *host, uint64_t pid,
                                      uint32_t *first)
 {
-    struct coord_server *server = &c->servers[c->n_servers];
-    ps_status            st = check_endpoints(c, host, endpoints, n);
+    struct coord_server *server = place_of_old(c, endpoints, n);
+    ps_status            st = check_endpoints(c, server, host, endpoints, n);
 
     if (st)
         return st;
+    *first = server ? server->first_shard : c->n_shards;
+    if (!server) {
+        server = &c->servers[c->n_servers++];
+        c->n_shards += n;
+    }
     *server = (struct coord_server){
         .pid = pid,
         .control = control,
         .heard_ns = now_ns,
-        .first_shard = c->n_shards,
+        .first_shard = *first,
         .n_shards = n,
     };
     snprintf(server->host, sizeof(server->host), "%s", host);
     for (uint32_t i = 0; i < n; i++) {
-        struct coord_shard *shard = &c->shards[c->n_shards + i];
+        struct coord_shard *shard = &c->shards[*first + i];
 
-        *shard = (struct coord_shard){ .server = c->n_servers };
+        free(shard->stats);
+        *shard = (struct coord_shard){ .server = (uint32_t)(server - c->servers) };
         snprintf(shard->endpoint, sizeof(shard->endpoint), "%s", endpoints[i]);
     }
-    *first = c->n_shards;
-    c->n_shards += n;
-    c->n_servers++;
+    c->arrivals++;
     ps_log(PS_LOG_INFO, "psd on %s (pid %ju): shards %u to %u", host, (uintmax_t)pid,
-           *first, c->n_shards - 1);
+           *first, *first + n - 1);
     return PS_OK;
 }
 
@@ -115,6 +140,7 @@ void coord_shard_heard(struct psd_coordinator *c, uint32_t shard)
     if (!c->shards[shard].lost || c->servers[c->shards[shard].server].lost)
         return;
     c->shards[shard].lost = false;
+    c->arrivals++;
     ps_log(PS_LOG_INFO, "shard %u: is back", shard);
     for (size_t i = 0; i < c->n_jobs; i++)
         coord_job_shard_back(c->jobs[i], shard);
@@ -176,9 +202,9 @@ static void replace_restarted(struct psd_coordinator *c, const struct ps_header 
     for (uint32_t i = 0; i < c->n_servers; i++) {
         struct coord_server *server = &c->servers[i];
 
-        if (!server->joined || server->parted || !has_endpoint(c, server, h))
+        if (!server->joined || server->replaced || !has_endpoint(c, server, h))
             continue;
-        server->parted = true;
+        server->parted = server->replaced = true;
         lose_server(c, server, "was started again");
     }
 }
@@ -198,7 +224,7 @@ static ps_status add_joined(struct psd_coordinator *c, const struct coord_reques
                                     h->session, h->name, h->pid, &first);
     if (st)
         return st;
-    *out = &c->servers[c->n_servers - 1];
+    *out = &c->servers[c->shards[first].server];
     (*out)->joined = true;
     return PS_OK;
 }

@@ -9,7 +9,9 @@
 #include "server/daemon/daemon.h"
 #include "server/daemon/signals.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Messages of one source before the others have their turn. */
@@ -23,8 +25,9 @@ struct driver {
     struct ps_server       *server;
     uint32_t                n_links; /* one for every shard of the cluster */
     struct ps_link         *links[PS_SHARDS_MAX]; /* NULL: its endpoint is no good */
-    struct ps_outbox        out;
-    struct ps_poll          polls[LINKS_POLL + PS_SHARDS_MAX];
+    char             endpoints[PS_SHARDS_MAX][PS_ENDPOINT_BYTES]; /* of the links */
+    struct ps_outbox out;
+    struct ps_poll   polls[LINKS_POLL + PS_SHARDS_MAX];
 };
 
 static uint64_t ns_of(double seconds)
@@ -32,16 +35,25 @@ static uint64_t ns_of(double seconds)
     return (uint64_t)(seconds * 1e9);
 }
 
+static void connect_shard(struct driver *d, uint32_t i, const char *endpoint)
+{
+    ps_link_close(&d->links[i], 0);
+    snprintf(d->endpoints[i], sizeof(d->endpoints[i]), "%s", endpoint);
+    if (ps_link_open(&d->links[i], d->daemon->net, endpoint))
+        /* the coordinator will lose it, as one that does not answer */
+        ps_log(PS_LOG_WARN, "shard %u: cannot be reached", i);
+    d->polls[LINKS_POLL + i].link = d->links[i];
+    d->polls[LINKS_POLL + i].ready = false;
+}
+
 static void connect_new_shards(struct driver *d)
 {
-    for (; d->n_links < psd_coordinator_n_shards(d->coordinator); d->n_links++) {
-        uint32_t  i = d->n_links;
-        ps_status st = ps_link_open(&d->links[i], d->daemon->net,
-                                    psd_coordinator_shard_endpoint(d->coordinator, i));
+    d->n_links = psd_coordinator_n_shards(d->coordinator);
+    for (uint32_t i = 0; i < d->n_links; i++) {
+        const char *endpoint = psd_coordinator_shard_endpoint(d->coordinator, i);
 
-        if (st) /* the coordinator will lose it, as one that does not answer */
-            ps_log(PS_LOG_WARN, "shard %u: cannot be reached", i);
-        d->polls[LINKS_POLL + i].link = d->links[i];
+        if (strcmp(endpoint, d->endpoints[i]) != 0)
+            connect_shard(d, i, endpoint);
     }
 }
 
@@ -169,6 +181,7 @@ static ps_status new_coordinator(struct driver *d)
         .max_jobs = c->max_jobs,
         .token = c->token,
         .endpoint = ps_server_endpoint(d->server),
+        .recovery_wait_ns = ns_of(c->recovery_wait),
     };
 
     if (ps_random_secret(&o.random_seed, sizeof(o.random_seed)))

@@ -1447,10 +1447,10 @@ START_TEST(psd_started_again_replaces_the_one_before)
 
     join_psd(1, 0xd0, "tcp://10.0.0.9:7001");
     join_psd(2, CONTROL, "tcp://10.0.0.9:7001");
-    ck_assert_uint_eq(answer(50, 2, PS_MSG_JOIN_OK)->index, N_SHARDS + 1);
+    ck_assert_uint_eq(answer(50, 2, PS_MSG_JOIN_OK)->index, N_SHARDS);
     join_as(1, 0, &spec);
     ck_assert_uint_eq(answer(1, 1, PS_MSG_WELCOME)->n_endpoints, N_SHARDS + 1);
-    ck_assert_uint_eq(told(N_SHARDS + 1, PS_MSG_JOB)->index, N_SHARDS);
+    ck_assert_uint_eq(told(N_SHARDS, PS_MSG_JOB)->index, N_SHARDS);
 }
 END_TEST
 
