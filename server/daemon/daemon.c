@@ -25,7 +25,10 @@ ps_status psd_daemon_start_shards(struct psd_daemon *d)
         .net = d->net,
         .failed = d->stop,
         .endpoint = endpoint,
-        .shard = { .control = d->control, .backend = &psd_backend_cpu },
+        .clerk = d->clerk,
+        .shard = { .control = d->control,
+                   .backend = &psd_backend_cpu,
+                   .can_save = d->clerk != NULL },
     };
 
     while (d->n_shards < d->config->shards) {

@@ -2,6 +2,7 @@
 #include "server/daemon/shard_thread.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ struct psd_shard_thread {
     /* from here on the thread's own */
     struct ps_server *server;
     struct psd_shard *shard;
+    struct psd_desk  *desk; /* at the clerk's; NULL: none */
     struct ps_outbox  out;
 };
 
@@ -35,6 +37,63 @@ static void deliver(struct psd_shard_thread *t)
     ps_outbox_clear(&t->out);
 }
 
+/* ---- errands --------------------------------------------------------------------- */
+
+static void tell(struct psd_shard_thread *t, struct psd_answer *a)
+{
+    const uint64_t now_ns = ps_now_ns();
+
+    switch (a->kind) {
+    case PSD_SAVE:
+        psd_shard_saved(t->shard, now_ns, a->id, a->status, a->why, &t->out);
+        break;
+    case PSD_LOAD:
+        psd_shard_loaded(t->shard, now_ns, a->id, a->images, a->n, a->status, a->why,
+                         &t->out);
+        break;
+    case PSD_LIST:
+        psd_shard_listed(t->shard, now_ns, a->id, a->parts, a->n, a->status, a->why,
+                         &t->out);
+        break;
+    case PSD_FORGET: break;
+    }
+}
+
+/* What there was no memory for has failed. */
+static void put_errand(struct psd_shard_thread *t, struct psd_errand *e)
+{
+    ps_status         st = psd_desk_put(t->desk, e);
+    struct psd_answer no = { .kind = e->kind, .id = e->id, .status = st };
+
+    if (st == PS_OK)
+        return;
+    snprintf(no.why, sizeof(no.why), "%s", ps_log_last_error());
+    tell(t, &no);
+}
+
+static void put_errands(struct psd_shard_thread *t)
+{
+    struct psd_errand e;
+
+    while (t->desk && psd_shard_errand(t->shard, &e))
+        put_errand(t, &e);
+    deliver(t);
+}
+
+static void take_answers(struct psd_shard_thread *t)
+{
+    struct psd_answer *a;
+
+    ps_signal_clear(psd_desk_signal(t->desk));
+    while ((a = psd_desk_take(t->desk))) {
+        tell(t, a);
+        psd_answer_free(&a);
+        put_errands(t);
+    }
+}
+
+/* ---- messages -------------------------------------------------------------------- */
+
 /* Handles what is there, at most a batch.  PS_ERR_TIMEOUT: nothing more is there. */
 static ps_status serve_batch(struct psd_shard_thread *t)
 {
@@ -46,7 +105,7 @@ static ps_status serve_batch(struct psd_shard_thread *t)
         if (st)
             return st;
         psd_shard_handle(t->shard, ps_now_ns(), &p, &t->out);
-        deliver(t);
+        put_errands(t);
     }
     return PS_OK;
 }
@@ -63,18 +122,24 @@ static int milliseconds_until(uint64_t then_ns)
 
 static ps_status serve(struct psd_shard_thread *t)
 {
-    struct ps_poll polls[] = { { .server = t->server }, { .signal = t->stop } };
-    ps_status      st = PS_OK;
+    struct ps_poll polls[] = {
+        { .server = t->server },
+        { .signal = t->stop },
+        { .signal = t->desk ? psd_desk_signal(t->desk) : NULL },
+    };
+    ps_status st = PS_OK;
 
     while (st == PS_OK) {
-        st = ps_net_poll(polls, 2, milliseconds_until(psd_shard_next_tick(t->shard)));
+        st = ps_net_poll(polls, 3, milliseconds_until(psd_shard_next_tick(t->shard)));
         if (st || polls[1].ready)
             return st;
+        if (polls[2].ready)
+            take_answers(t);
         if (polls[0].ready)
             st = serve_batch(t);
         psd_shard_dropped(t->shard, ps_server_dropped(t->server));
         psd_shard_tick(t->shard, ps_now_ns(), &t->out);
-        deliver(t);
+        put_errands(t);
         if (st == PS_ERR_TIMEOUT || st == PS_ERR_NO_MEMORY)
             st = PS_OK; /* a message lost for want of memory is sent again */
     }
@@ -98,6 +163,7 @@ static void free_thread(struct psd_shard_thread **t)
 {
     ps_server_close(&(*t)->server);
     psd_shard_free(&(*t)->shard);
+    psd_desk_free(&(*t)->desk);
     ps_signal_free(&(*t)->stop);
     ps_outbox_free(&(*t)->out);
     free(*t);
@@ -110,6 +176,8 @@ static ps_status start(struct psd_shard_thread               *t,
     ps_status st = ps_signal_new(&t->stop);
     int       failed;
 
+    if (!st && o->clerk)
+        st = psd_desk_new(&t->desk, o->clerk);
     if (!st)
         st = psd_shard_new(&t->shard, &o->shard);
     if (!st)

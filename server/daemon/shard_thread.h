@@ -7,6 +7,7 @@
 #define PSD_DAEMON_SHARD_THREAD_H
 
 #include "common/net/net.h"
+#include "server/daemon/clerk.h"
 #include "server/shard/shard.h"
 
 struct psd_shard_thread;
@@ -15,6 +16,7 @@ struct psd_shard_thread_options {
     struct ps_net           *net;
     struct ps_signal        *failed;   /* raised when the thread cannot go on */
     const char              *endpoint; /* to bind */
+    struct psd_clerk        *clerk;    /* does its errands; NULL: it has none */
     struct psd_shard_options shard;
 };
 
