@@ -493,11 +493,14 @@ static ps_status hash_model(struct run *r)
     o.observer = 1;
     st = ps_worker_open(&w, &o);
     if (!st)
-        st = ps_model_hash(w, r->model_hash);
+        do
+            st = ps_model_hash(w, r->model_hash);
+        while (st == PS_ERR_ROLLBACK);
     if (st)
         ps_log(PS_LOG_ERR, "%s", ps_why()); /* the library keeps sentences of its own */
     if (ps_worker_close(&w) && !st)
         ps_log(PS_LOG_WARN, "%s", ps_why());
+    ps_worker_abandon(&w, "");
     return st;
 }
 

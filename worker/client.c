@@ -269,7 +269,7 @@ static void noticed(struct psw_client *c, uint64_t now_ns, const struct ps_heade
 {
     if (h->status != PS_ERR_ROLLBACK)
         psw_client_notice(c, (ps_status)h->status, h->text);
-    else if (h->server_epoch != c->server_epoch)
+    else if (h->server_epoch == 0 || h->server_epoch != c->server_epoch)
         psw_client_roll_back(c, now_ns, out);
 }
 

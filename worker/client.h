@@ -216,6 +216,10 @@ void psw_client_roll_back(struct psw_client *client, uint64_t now_ns,
 uint64_t psw_client_rollbacks(const struct psw_client *client);
 void     psw_client_told(struct psw_client *client);
 
+/* May an operation on parameters begin?  PS_ERR_ROLLBACK, once, when the job went back
+ * and no call has said so. */
+ps_status psw_client_may_move(struct psw_client *client) PS_CHECKED;
+
 /* Counts the times that it was welcomed: when it changes, so may the shards have. */
 uint32_t psw_client_life(const struct psw_client *client);
 

@@ -161,10 +161,6 @@ void psw_client_settle(struct psw_client *c);
 
 /* client.c */
 ps_status psw_client_usable(const struct psw_client *c) PS_CHECKED;
-
-/* The same for an operation on parameters: PS_ERR_ROLLBACK, once, when the job went
- * back and no call has said so. */
-ps_status psw_client_may_move(struct psw_client *c) PS_CHECKED;
 ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
                           struct ps_header *h, uint32_t n_pieces,
                           struct psw_request **out) PS_CHECKED;

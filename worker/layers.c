@@ -71,6 +71,16 @@ bool psw_layers_midway(const struct psw_layers *ls)
     return ls->n_ready > 0;
 }
 
+void psw_layers_restart(struct psw_layers *ls)
+{
+    for (uint32_t l = 0; l < ls->n; l++) {
+        psw_ticket_drop(&ls->layers[l].push);
+        psw_ticket_drop(&ls->layers[l].pull);
+        ls->layers[l].place = AWAY;
+    }
+    ls->n_ready = 0;
+}
+
 ps_status psw_layers_at_rest(const struct psw_layers *ls)
 {
     for (uint32_t l = 0; l < ls->n; l++) {

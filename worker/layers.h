@@ -62,6 +62,9 @@ ps_status psw_layers_check(const struct psw_layers *ls, uint32_t layer) PS_CHECK
 /* Has the iteration begun to leave, and is not finished? */
 bool psw_layers_midway(const struct psw_layers *ls);
 
+/* The job went back: what was midway or on its way is void, and all layers are AWAY. */
+void psw_layers_restart(struct psw_layers *ls);
+
 /* May the model be moved as a whole: nothing of it is midway or on its way. */
 ps_status psw_layers_at_rest(const struct psw_layers *ls) PS_CHECKED;
 

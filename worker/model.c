@@ -12,6 +12,7 @@ struct ps_model {
     uint32_t         n, room;
     struct psw_span *spans; /* in the order in which they were added */
 
+    uint64_t          rollbacks; /* that its layers have followed */
     struct psw_layers layers;
     bool              is_waiting; /* for a layer: what a callback must not touch */
 };
@@ -27,6 +28,7 @@ ps_status ps_model_new(ps_model **out, ps_worker *worker)
     if (!model)
         return ps_fail(PS_ERR_NO_MEMORY, "model: no memory");
     model->worker = worker;
+    model->rollbacks = psw_client_rollbacks(worker->client);
     model->next = worker->models;
     worker->models = model;
     *out = model;
@@ -45,6 +47,18 @@ void psw_models_free(ps_worker *w)
     }
 }
 
+/* After a rollback the layers begin anew; it fails with that if nothing has yet. */
+static ps_status follow(ps_model *model)
+{
+    struct psw_client *client = model->worker->client;
+
+    if (model->rollbacks == psw_client_rollbacks(client))
+        return PS_OK;
+    model->rollbacks = psw_client_rollbacks(client);
+    psw_layers_restart(&model->layers);
+    return psw_client_may_move(client);
+}
+
 static ps_status begin(ps_model *model)
 {
     ps_status st =
@@ -54,7 +68,7 @@ static ps_status begin(ps_model *model)
     if (!st && model->is_waiting)
         st = ps_fail(PS_ERR_BAD_ARG,
                      "model: used by a callback while a layer of it is waited for");
-    return st;
+    return st ? st : follow(model);
 }
 
 static size_t span_bytes(const ps_matrix *m)
@@ -208,8 +222,11 @@ ps_status ps_model_push_pull_async(ps_model *model, ps_ticket **out)
 
 ps_status psw_models_may_finish(const ps_worker *w, const ps_model *but)
 {
+    const uint64_t rollbacks = psw_client_rollbacks(w->client);
+
     for (const ps_model *model = w->models; model; model = model->next)
-        if (model != but && psw_layers_midway(&model->layers))
+        if (model != but && model->rollbacks == rollbacks &&
+            psw_layers_midway(&model->layers))
             return ps_fail(PS_ERR_BAD_ARG,
                            "iteration %ju: layers of a model are ready and others are "
                            "not, expected the last ps_model_ready to end it",

@@ -311,6 +311,7 @@ static void dispose(ps_worker **worker, int farewell_ms)
     ps_signal_free(&w->wake);
     ps_outbox_free(&w->outbox);
     psw_models_free(w);
+    free(w->own_begins);
     psw_client_free(&w->client);
     ps_net_free(&w->net);
     free(w);
@@ -490,6 +491,10 @@ ps_status ps_worker_close(ps_worker **worker)
     if (st)
         return st;
     st = drain(*worker);
+    if (st == PS_ERR_ROLLBACK) {
+        (*worker)->is_closing = false; /* it may make up for what is lost */
+        return st;
+    }
     snprintf(why, sizeof(why), "%s", ps_log_last_error());
     psw_callbacks_end(*worker, "the worker is closed");
     if (st == PS_ERR_TIMEOUT || st == PS_ERR_UNAVAILABLE) {

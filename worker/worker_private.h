@@ -8,6 +8,7 @@
  *     callback.c tickets that nobody waits for
  *     model.c    groups of matrices, whole or layer by layer
  *     train.c    the training loop
+ *     training.c where it begins, ends, and goes on after a rollback
  *     hash.c     the hash of a job's model
  */
 #ifndef PSW_WORKER_PRIVATE_H
@@ -28,7 +29,10 @@ struct ps_worker {
     uint64_t           started_ns; /* of the call in progress */
     uint64_t           gone_ns;    /* when the server was given up; 0: it was not */
     uint64_t           missed;     /* ps_train: iterations before it joined */
-    uint64_t           own_epochs; /* ps_train: that have ended, with own_data */
+    uint64_t           own_epochs; /* ps_train: that have ended, with own_data; */
+    uint64_t          *own_begins; /* the clocks at which they and the next one began */
+    uint64_t           own_room;
+    uint64_t           trained; /* ps_train: the clock at which the last one ended */
 
     struct ps_net        *net;
     struct ps_link       *link;  /* to the coordinator */

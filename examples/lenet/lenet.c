@@ -48,6 +48,7 @@ static int gradient(void *ctx, const ps_step *step, double *loss)
 {
     struct training *t = ctx;
 
+    t->moved = PS_OK; /* after a rollback the batch comes again */
     *loss = lenet_task_gradient(t->task, step->batch);
     return t->moved != PS_OK;
 }
@@ -108,6 +109,22 @@ static int say_epoch(void *ctx, ps_worker *worker, uint64_t epoch, double mean_l
     return t->reported != PS_OK;
 }
 
+/* What a job that goes back in the last moment has lost is trained again. */
+static ps_status train_and_leave(struct training *t, ps_train_options *o)
+{
+    ps_status st;
+
+    do {
+        st = ps_train(t->worker, t->model, t->task->training, gradient, o);
+        if (!st)
+            st = t->reported;
+        if (!st)
+            st = ps_worker_close(&t->worker);
+        o->epochs = 0;
+    } while (st == PS_ERR_ROLLBACK);
+    return st;
+}
+
 static ps_status train(struct training *t)
 {
     ps_train_options o = PS_TRAIN_OPTIONS;
@@ -128,10 +145,8 @@ static ps_status train(struct training *t)
         lenet_watch(t->task->net,
                     &(struct lenet_watcher){ before_layer, after_layer, t });
     if (!st)
-        st = ps_train(t->worker, t->model, t->task->training, gradient, &o);
-    if (t->moved)
-        return t->moved;
-    return st ? st : t->reported;
+        st = train_and_leave(t, &o);
+    return t->moved ? t->moved : st;
 }
 
 static int is_observer(void)
@@ -146,8 +161,6 @@ static int run_worker(struct lenet_task *task)
     struct training t = { .task = task };
     ps_status       st = train(&t);
 
-    if (!st)
-        st = ps_worker_close(&t.worker);
     if (!st)
         return 0;
     if (!t.moved)

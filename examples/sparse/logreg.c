@@ -38,6 +38,7 @@ struct training {
     double   epoch_loss;
     uint64_t n_epoch_loss;
     double   epoch_began;
+    uint64_t n_ended; /* epochs */
 };
 
 /* ---- a few samples and their weights ------------------------------------------- */
@@ -189,10 +190,13 @@ static int end_epoch(struct training *t, uint64_t epoch)
         code = test(t);
     putchar('\n');
     fflush(stdout);
+    if (code)
+        return code;
     t->epoch_loss = 0;
     t->n_epoch_loss = 0;
     t->epoch_began = task_seconds();
-    return code;
+    t->n_ended = epoch + 1;
+    return 0;
 }
 
 /* ---- how many weights there are ------------------------------------------------ */
@@ -258,19 +262,23 @@ static int count_weights(struct training *t)
 
 /* ---- the run ------------------------------------------------------------------- */
 
+/* The iterations that are left, from wherever the job is. */
 static int train(struct training *t)
 {
     const ps_train_settings *s = &t->task.train;
     ps_worker               *w = t->task.worker;
     uint64_t n = ps_data_iterations(t->samples.training, t->task.workers, s->batch);
+    uint64_t clock;
     int      code = 0;
 
-    t->epoch_began = task_seconds();
     /* A backup worker that came too late goes on from a later clock than the next. */
-    for (uint64_t clock = ps_clock(w); !code && clock < n * s->epochs;
-         clock = ps_clock(w)) {
+    while (!code && (clock = ps_clock(w)) < n * s->epochs) {
         ps_batch batch;
 
+        if (clock / n > t->n_ended) {
+            code = end_epoch(t, clock / n - 1);
+            continue;
+        }
         code = task_failed(&t->task,
                            ps_data_batch(t->samples.training, t->task.seed, ps_rank(w),
                                          t->task.workers, s->batch, clock, &batch));
@@ -278,12 +286,48 @@ static int train(struct training *t)
             code = iterate(t, &batch);
         if (!code && t->n_loss == REPORT_EVERY)
             code = report_loss(t);
-        if (!code && ps_clock(w) / n > batch.epoch)
-            code = end_epoch(t, batch.epoch);
     }
-    if (!code && ps_rank(w) == 0)
-        code = count_weights(t);
+    if (!code && s->epochs > t->n_ended)
+        code = end_epoch(t, s->epochs - 1);
     return code;
+}
+
+/* The job went back: epochs end again, and sums are of what comes from here. */
+static void go_back(struct training *t)
+{
+    const ps_train_settings *s = &t->task.train;
+    uint64_t n = ps_data_iterations(t->samples.training, t->task.workers, s->batch);
+    uint64_t epoch = ps_clock(t->task.worker) / n;
+
+    t->loss = 0;
+    t->n_loss = 0;
+    if (epoch > t->n_ended)
+        return; /* its end was interrupted, and comes next */
+    t->n_ended = epoch;
+    t->epoch_loss = 0;
+    t->n_epoch_loss = 0;
+    t->epoch_began = task_seconds();
+}
+
+/* To the end, and once more what is lost when the job goes back. */
+static int run(struct training *t)
+{
+    const ps_train_settings *s = &t->task.train;
+    uint64_t n = ps_data_iterations(t->samples.training, t->task.workers, s->batch);
+    int      code;
+
+    t->epoch_began = task_seconds();
+    t->n_ended = ps_clock(t->task.worker) / n;
+    for (;;) {
+        code = train(t);
+        if (!code && ps_rank(t->task.worker) == 0)
+            code = count_weights(t);
+        if (!code)
+            code = task_leave(&t->task);
+        if (code != TASK_AGAIN)
+            return code;
+        go_back(t);
+    }
 }
 
 static int check(const struct training *t)
@@ -306,9 +350,7 @@ static int run_worker(struct training *t)
     if (!code)
         code = task_failed(&t->task,
                            ps_sparse(t->task.worker, "weights", 1, NULL, &t->weights));
-    if (!code)
-        code = train(t);
-    return code;
+    return code ? code : run(t);
 }
 
 /* ---- the command line ---------------------------------------------------------- */

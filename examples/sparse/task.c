@@ -16,6 +16,8 @@ static void on_line(void *ctx, int level, const char *line)
 
 int task_failed(const struct task *t, ps_status status)
 {
+    if (status == PS_ERR_ROLLBACK)
+        return TASK_AGAIN;
     if (status)
         fprintf(stderr, "%s: %s\n", t->program, ps_why());
     return status ? ps_status_exit_code(status) : 0;
@@ -77,12 +79,15 @@ int task_join(struct task *t, uint64_t clocks_per_epoch)
     return EX_CONFIG;
 }
 
+int task_leave(struct task *t)
+{
+    return task_failed(t, ps_worker_close(&t->worker));
+}
+
 int task_close(struct task *t, int code)
 {
-    if (t->worker && code)
+    if (t->worker)
         ps_worker_abandon(&t->worker, "it failed");
-    else if (t->worker)
-        code = task_failed(t, ps_worker_close(&t->worker));
     ps_settings_free(&t->settings);
     return code;
 }

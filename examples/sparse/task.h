@@ -28,10 +28,17 @@ int task_open(struct task *t, const char *program, const char *config, int seria
 /* Joins the job, which comes to `clocks_per_epoch` iterations for each epoch. */
 int task_join(struct task *t, uint64_t clocks_per_epoch);
 
-/* Says goodbye, or when `code` says that something failed, why; returns the code. */
+/* Says goodbye when all is done. */
+int task_leave(struct task *t);
+
+/* At the end, whatever it was; returns the code. */
 int task_close(struct task *t, int code);
 
-/* Says why the last call of the library failed; 0 when `status` is none. */
+/* Not an exit code: the job went back, and the loop goes on from ps_clock. */
+#define TASK_AGAIN (-1)
+
+/* Says why the last call of the library failed; 0 when `status` is none, TASK_AGAIN for
+ * PS_ERR_ROLLBACK. */
 int task_failed(const struct task *t, ps_status status);
 
 /* A whole number of 1 to `most`, or a number of 0 to `most`, from the command line. */

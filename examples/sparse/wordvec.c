@@ -45,6 +45,7 @@ struct training {
     double   epoch_loss; /* sums of the epoch */
     uint64_t n_epoch_loss;
     double   epoch_began;
+    uint64_t n_ended; /* epochs */
 };
 
 static int no_memory(const struct training *t)
@@ -116,12 +117,15 @@ static int end_epoch(struct training *t, uint64_t epoch)
         code = report(t, "epoch_seconds", task_seconds() - t->epoch_began);
     if (!code)
         code = report(t, "epoch_loss", mean);
+    if (code)
+        return code;
     printf("epoch %" PRIu64 ": loss %.4f\n", epoch + 1, mean);
     fflush(stdout);
     t->epoch_loss = 0;
     t->n_epoch_loss = 0;
     t->epoch_began = task_seconds();
-    return code;
+    t->n_ended = epoch + 1;
+    return 0;
 }
 
 /* ---- the end ------------------------------------------------------------------- */
@@ -162,25 +166,63 @@ static int tell(struct training *t)
 
 /* ---- the run ------------------------------------------------------------------- */
 
+/* The iterations that are left, from wherever the job is. */
 static int train(struct training *t)
 {
     ps_worker *w = t->task.worker;
-    uint64_t   n = t->blocks.iterations;
+    uint64_t   n = t->blocks.iterations, clock;
     int        code = 0;
 
-    t->epoch_began = task_seconds();
     /* A backup worker that came too late goes on from a later clock than the next. */
-    for (uint64_t clock = ps_clock(w); !code && clock < n * t->task.train.epochs;
-         clock = ps_clock(w)) {
+    while (!code && (clock = ps_clock(w)) < n * t->task.train.epochs) {
+        if (clock / n > t->n_ended) {
+            code = end_epoch(t, clock / n - 1);
+            continue;
+        }
         code = draw(t, clock);
         if (!code)
             code = iterate(t);
         if (!code && t->n_iterations == REPORT_EVERY)
             code = report_loss(t);
-        if (!code && ps_clock(w) / n > clock / n)
-            code = end_epoch(t, clock / n);
     }
-    return !code && ps_rank(w) == 0 ? tell(t) : code;
+    if (!code && t->task.train.epochs > t->n_ended)
+        code = end_epoch(t, t->task.train.epochs - 1);
+    return code;
+}
+
+/* The job went back: epochs end again, and sums are of what comes from here. */
+static void go_back(struct training *t)
+{
+    uint64_t epoch = ps_clock(t->task.worker) / t->blocks.iterations;
+
+    t->loss = 0;
+    t->n_loss = 0;
+    t->n_iterations = 0;
+    if (epoch > t->n_ended)
+        return; /* its end was interrupted, and comes next */
+    t->n_ended = epoch;
+    t->epoch_loss = 0;
+    t->n_epoch_loss = 0;
+    t->epoch_began = task_seconds();
+}
+
+/* To the end, and once more what is lost when the job goes back. */
+static int run(struct training *t)
+{
+    int code;
+
+    t->epoch_began = task_seconds();
+    t->n_ended = ps_clock(t->task.worker) / t->blocks.iterations;
+    for (;;) {
+        code = train(t);
+        if (!code && ps_rank(t->task.worker) == 0)
+            code = tell(t);
+        if (!code)
+            code = task_leave(&t->task);
+        if (code != TASK_AGAIN)
+            return code;
+        go_back(t);
+    }
 }
 
 static int open_matrices(struct training *t)
@@ -228,7 +270,7 @@ static int run_worker(struct training *t)
                                    ps_rank(t->task.worker), t->task.workers));
     if (!code)
         code = open_matrices(t);
-    return code ? code : train(t);
+    return code ? code : run(t);
 }
 
 static int read_text(struct training *t)

@@ -505,6 +505,39 @@ START_TEST(pull_that_failed_is_asked_for_again_and_alone)
 }
 END_TEST
 
+START_TEST(after_a_rollback_no_layer_is_midway_and_all_are_asked_for)
+{
+    struct ps_header h = { .kind = PS_MSG_NOTICE, .status = PS_ERR_ROLLBACK };
+    float            before[LAYERS_MAX][ELEMENTS];
+    struct flight    hello;
+
+    set_up(3, 1, PS_ASP);
+    take_all();
+    ck_assert_ok(ready(2)); /* its push is on its way */
+    ck_assert(psw_layers_midway(&layers));
+    give((struct ps_route){ .kind = PS_ROUTE_COORDINATOR }, &h, NULL, 0);
+    collect();
+    hello = flights[n_flights - 1];
+    ck_assert_uint_eq(hello.kind, PS_MSG_HELLO);
+    psw_layers_restart(&layers);
+    ck_assert(!psw_layers_midway(&layers));
+    ck_assert_ok(psw_layers_at_rest(&layers));
+    memcpy(before, value, sizeof(before));
+    while (n_flights > 1) /* answers of the old life */
+        land(0);
+    ck_assert_mem_eq(before, value, sizeof(before));
+    for (uint32_t l = 0; l < 3; l++) {
+        ck_assert_ok(psw_layers_may_wait(&layers, l));
+        ck_assert(!psw_layers_is_here(&layers, l));
+        ck_assert_ptr_null(psw_layers_pull(&layers, l));
+        ck_assert_ptr_null(psw_layers_push(&layers, l));
+    }
+    ck_assert_ok(ask());
+    for (uint32_t l = 0; l < 3; l++)
+        ck_assert_ptr_nonnull(psw_layers_pull(&layers, l));
+}
+END_TEST
+
 static void begin(void)
 {
     now = 1000000000;
@@ -534,6 +567,7 @@ static Suite *suite(void)
     tcase_add_test(t, matrices_of_a_layer_travel_together);
     tcase_add_test(t, misuse_is_named_and_changes_nothing);
     tcase_add_test(t, pull_that_failed_is_asked_for_again_and_alone);
+    tcase_add_test(t, after_a_rollback_no_layer_is_midway_and_all_are_asked_for);
     suite_add_tcase(s, t);
     return s;
 }

@@ -189,6 +189,10 @@ PS_API ps_status ps_worker_open(ps_worker              **out,
  * delivered, says goodbye, frees everything opened from the worker.  NULL is fine;
  * *worker becomes NULL, except where the call is the caller's mistake: another thread
  * is inside, or one of its callbacks calls.  The status says whether all was delivered.
+ *
+ * PS_ERR_ROLLBACK   the job went back, and this worker's last iterations are lost: it
+ *                   is still open, may train them again, and is closed or abandoned
+ * then
  */
 PS_API ps_status ps_worker_close(ps_worker **worker);
 
@@ -745,6 +749,15 @@ typedef struct ps_train_options {
  * growth_every), rounded down, and growth_max at most.  It takes the place of a falling
  * learning rate (Smith et al., ICLR 2018); a job whose schedule counts epochs is
  * refused with it, because its epochs are not equally many clocks.
+ *
+ * When the job goes back to an earlier clock, so does the training: the values are
+ * pulled, what the worker kept for itself (sums of a window, state of local steps, the
+ * loss not reported yet) begins anew, and the batches since then come once more.  The
+ * epoch function is called again for an epoch that ends again, and when the rollback
+ * came while it ran, whatever it returned.  The gradient and epoch functions need not
+ * look for PS_ERR_ROLLBACK: the first may return anything but 0 when a call of theirs
+ * fails. After a rollback since an earlier ps_train, this one first trains again what
+ * that has lost; with 0 epochs, only that.
  *
  * PSW_PACE, PSW_SLOW and PSW_HICCUPS make it slower than it is, see libpsworker(3).
  *
