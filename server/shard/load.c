@@ -16,6 +16,12 @@
 
 /* ---- from images to the job ----------------------------------------------------- */
 
+/* The part that this shard has saved itself, or its like. */
+static bool is_own(const struct psd_job *job, const struct ps_part *part)
+{
+    return part->n_shards == job->n_shards && part->index == job->shard;
+}
+
 static ps_status check_image(const struct psd_job *job, const struct psd_image *image,
                              const struct ps_part *part)
 {
@@ -86,7 +92,8 @@ static ps_status restore(struct psd_job *job, struct psd_image **images, uint32_
             if (images[i]->set > set)
                 set = images[i]->set;
         }
-        psd_progress_apply(job, m.progress, n, m.seats);
+        psd_progress_apply(job, m.progress, n,
+                           n == 1 && is_own(job, &job->loading.parts[0]), m.seats);
         job->membership_epoch = 0;
         psd_saver_begin(job, set, now_ns);
     }
@@ -109,9 +116,8 @@ static ps_status check_parts(const struct psd_request *r)
 {
     const struct psd_job *job = r->job;
     const struct ps_part *p = r->h.sets;
-    bool                  mine =
-        r->h.n_sets == 1 && p->n_shards == job->n_shards && p->index == job->shard;
-    bool all = r->h.n_sets > 0 && r->h.n_sets == p->n_shards;
+    bool                  mine = r->h.n_sets == 1 && is_own(job, p);
+    bool                  all = r->h.n_sets > 0 && r->h.n_sets == p->n_shards;
 
     for (uint32_t i = 0; i < r->h.n_sets; i++)
         all = all && p[i].index == i && p[i].n_shards == p->n_shards;

@@ -231,32 +231,38 @@ static void merge_counters(struct ps_job_stats *stats, const struct psd_progress
     }
 }
 
+static void apply_counters(struct psd_job *job, struct psd_progress *const *parts,
+                           uint32_t n, bool own)
+{
+    for (uint32_t i = 0; i < PSD_PROGRESS_COUNTERS; i++)
+        *counter(&job->stats, i) = 0;
+    for (uint32_t i = 0; i < n && (own || job->shard == 0); i++)
+        merge_counters(&job->stats, parts[i]);
+}
+
 void psd_progress_apply(struct psd_job *job, struct psd_progress *const *parts,
-                        uint32_t n, struct psd_gate_seat *room)
+                        uint32_t n, bool own, struct psd_gate_seat *seats)
 {
     uint64_t closed = 0, epochs = 0;
 
-    for (uint32_t i = 0; i < PSD_PROGRESS_COUNTERS; i++)
-        *counter(&job->stats, i) = 0;
+    apply_counters(job, parts, n, own);
     for (uint32_t i = 0; i < n; i++) {
         closed = larger(closed, parts[i]->closed);
         epochs = larger(epochs, parts[i]->epochs);
-        if (n == 1 || job->shard == 0)
-            merge_counters(&job->stats, parts[i]);
     }
     for (uint32_t r = 0; r < job->spec.workers; r++) {
         struct psd_seat *seat = &job->seats[r];
 
         clear_seat(seat);
-        room[r] = (struct psd_gate_seat){ .active = n == 0 };
+        seats[r] = (struct psd_gate_seat){ .active = n == 0 };
         for (uint32_t i = 0; i < n; i++)
-            merge_seat(seat, &room[r], &parts[i]->seats[r]);
-        if (n == 1) {
+            merge_seat(seat, &seats[r], &parts[i]->seats[r]);
+        if (own) {
             apply_seat(seat, &parts[0]->seats[r]);
-            room[r] = parts[0]->seats[r].gate;
+            seats[r] = parts[0]->seats[r].gate;
         }
         /* Whose iteration closed without it has nothing more to come of it. */
-        seat->durable = psd_job_holds(job) ? closed : room[r].finished;
+        seat->durable = psd_job_holds(job) ? closed : seats[r].finished;
     }
-    psd_gate_restore(job->gate, closed, epochs, room);
+    psd_gate_restore(job->gate, closed, epochs, seats);
 }

@@ -48,12 +48,12 @@ ps_status psd_progress_decode(struct psd_progress **out, const struct ps_buf *by
 void      psd_progress_free(struct psd_progress **progress);
 
 /*
- * Makes the job what the parts[n] of it say.  One part: the same shard as then.
- * Several, the shards that there were: what each worker finished on any of them it has
- * finished, and the numbers of its pushes begin anew; the counters are the sum of all
- * on shard 0.  None: it begins anew.
+ * Makes the job what parts[n] say.  `own`: the one part is of this shard, as it is now.
+ * Else they are the shards that there were: what a worker finished on any of them it
+ * has finished, the numbers of its pushes begin anew, and the counters are the sum of
+ * all on shard 0.  None: the job begins anew.  seats[workers] is room for the gate's.
  */
 void psd_progress_apply(struct psd_job *job, struct psd_progress *const *parts,
-                        uint32_t n, struct psd_gate_seat *room);
+                        uint32_t n, bool own, struct psd_gate_seat *seats);
 
 #endif
