@@ -92,8 +92,9 @@ static ps_status receive(struct asker *a, uint64_t first, int timeout_ms,
     return st;
 }
 
-static ps_status ask(struct asker *a, struct ps_header *question, int timeout_ms,
-                     struct ps_header *answer)
+/* Asks again each `again_ms`. */
+static ps_status ask_again(struct asker *a, struct ps_header *question, int timeout_ms,
+                           int again_ms, struct ps_header *answer)
 {
     const uint64_t first = a->request + 1;
     const uint64_t end = ps_now_ns() + (uint64_t)timeout_ms * 1000000u;
@@ -105,7 +106,7 @@ static ps_status ask(struct asker *a, struct ps_header *question, int timeout_ms
         ps_status st = PS_OK;
 
         if (now >= again) {
-            again = now + ASK_AGAIN_MS * 1000000ull;
+            again = now + (uint64_t)again_ms * 1000000u;
             st = send_question(a, question);
         }
         next = again < end ? again : end;
@@ -119,6 +120,12 @@ static ps_status ask(struct asker *a, struct ps_header *question, int timeout_ms
     }
     return ps_fail(PS_ERR_UNAVAILABLE, "no psd answers at %s within %g s",
                    a->coordinator, timeout_ms / 1000.0);
+}
+
+static ps_status ask(struct asker *a, struct ps_header *question, int timeout_ms,
+                     struct ps_header *answer)
+{
+    return ask_again(a, question, timeout_ms, ASK_AGAIN_MS, answer);
 }
 
 static ps_status join_frames(const struct ps_parcel *p, char **text, size_t *bytes)
@@ -164,4 +171,16 @@ ps_status asker_watch(struct asker *a, const char *job, uint64_t after, int time
     struct ps_header question = { .kind = PS_MSG_WATCH, .name = job, .after = after };
 
     return ask(a, &question, timeout_ms, h);
+}
+
+ps_status asker_checkpoint(struct asker *a, const char *job, int timeout_ms,
+                           uint64_t *clock)
+{
+    struct ps_header question = { .kind = PS_MSG_CHECKPOINT, .name = job };
+    struct ps_header answer;
+    ps_status        st = ask_again(a, &question, timeout_ms, timeout_ms, &answer);
+
+    if (!st)
+        *clock = answer.clock;
+    return st;
 }

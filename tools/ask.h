@@ -30,4 +30,11 @@ ps_status asker_status(struct asker *a, int timeout_ms, json_t **out) PS_CHECKED
 ps_status asker_watch(struct asker *a, const char *job, uint64_t after, int timeout_ms,
                       struct ps_header *h) PS_CHECKED;
 
+/*
+ * A snapshot of `job`, now; *clock is the one that is on disk when it returns.  Asked
+ * once: when no answer comes in time, it may have been made all the same.
+ */
+ps_status asker_checkpoint(struct asker *a, const char *job, int timeout_ms,
+                           uint64_t *clock) PS_CHECKED;
+
 #endif

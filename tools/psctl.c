@@ -5,6 +5,7 @@
  * as a table for people or as JSON for programs.
  */
 #include "tools/ask.h"
+#include "tools/checkpoint.h"
 #include "tools/table.h"
 #include "tools/top.h"
 
@@ -21,6 +22,9 @@ struct options {
     bool        json;
     int         interval_ms; /* top: 0 until given */
     uint32_t    count;       /* top: 0 until given */
+
+    struct checkpoint_options checkpoint; /* and whether one of them was given */
+    bool                      has_checkpoint;
 };
 
 /* ---- commands ------------------------------------------------------------------ */
@@ -216,6 +220,12 @@ static void usage(FILE *to)
           "  matrices  the matrices of all jobs, and the memory they take\n"
           "  shards    its shards, what they hold and what they refused\n"
           "  top       jobs and workers as they go, with rates, until Ctrl-C\n"
+          "  checkpoint list|verify [JOB]...\n"
+          "            the snapshots in state folders, and whether they are whole\n"
+          "  checkpoint export -o FILE JOB\n"
+          "            a snapshot as a file of arrays for other programs\n"
+          "  checkpoint create JOB\n"
+          "            a snapshot now\n"
           "\n"
           "  -c, --coordinator=ENDPOINT  where psd listens\n"
           "                              [$PSW_COORDINATOR or tcp://127.0.0.1:5570]\n"
@@ -224,6 +234,11 @@ static void usage(FILE *to)
           "  -j, --json                  one JSON object instead of a table\n"
           "      --interval=SECONDS      between two rounds of top [1]\n"
           "      --count=N               end top after so many rounds\n"
+          "      --state=FOLDER          of snapshots, may be repeated [/var/lib/psd]\n"
+          "  -o, --output=FILE           of export, a folder for npy\n"
+          "      --format=FORMAT         of export: safetensors or npy [safetensors]\n"
+          "      --set=N                 the snapshot to export [the newest]\n"
+          "      --run=HEX               the run of the job to export [the last one]\n"
           "  -h, --help\n"
           "  -V, --version\n",
           to);
@@ -301,6 +316,59 @@ static int run(const struct command *command, const struct options *o)
     return fflush(stdout) == 0 ? 0 : EX_IOERR;
 }
 
+/* Decimal or hexadecimal, nothing else. */
+static bool read_number(const char *text, int base, uint64_t *out)
+{
+    const char *digits = base == 10 ? "0123456789" : "0123456789abcdef";
+    size_t      n = strlen(text);
+
+    if (n == 0 || n > (base == 10 ? 19u : 16u) || strspn(text, digits) != n)
+        return false;
+    *out = strtoull(text, NULL, base);
+    return true;
+}
+
+/* 'S', 'o', 'F', 's' or 'r'.  What is wrong with its value, or NULL. */
+static const char *take_checkpoint_option(struct options *o, int opt, const char *value)
+{
+    struct checkpoint_options *c = &o->checkpoint;
+
+    o->has_checkpoint = true;
+    switch (opt) {
+    case 'S':
+        if (c->n_states == CHECKPOINT_STATES_MAX)
+            return "too many state folders, expected at most 64";
+        c->states[c->n_states++] = value;
+        return NULL;
+    case 'o': c->output = value; return NULL;
+    case 'F': c->format = value; return NULL;
+    case 's':
+        c->has_set = true;
+        return read_number(value, 10, &c->set) ? NULL : "not the number of a snapshot";
+    }
+    c->has_run = true;
+    return read_number(value, 16, &c->run)
+               ? NULL
+               : "not a run, expected 16 hexadecimal digits";
+}
+
+static int run_checkpoint(const struct options *o, char **words, int n)
+{
+    struct checkpoint_options c = o->checkpoint;
+    ps_status                 st;
+
+    c.coordinator = o->coordinator;
+    c.token = o->token;
+    c.timeout_ms = o->timeout_ms;
+    c.json = o->json;
+    st = checkpoint_run((const char *const *)words, (uint32_t)n, &c);
+    if (fflush(stdout))
+        return EX_IOERR;
+    if (st)
+        fprintf(stderr, "psctl: %s\n", ps_log_last_error());
+    return ps_status_exit_code(st);
+}
+
 static const char *environment(const char *name, const char *otherwise)
 {
     const char *value = getenv(name);
@@ -316,6 +384,11 @@ int main(int argc, char **argv)
         { "timeout", required_argument, NULL, 'T' },
         { "interval", required_argument, NULL, 'i' },
         { "count", required_argument, NULL, 'n' },
+        { "state", required_argument, NULL, 'S' },
+        { "output", required_argument, NULL, 'o' },
+        { "format", required_argument, NULL, 'F' },
+        { "set", required_argument, NULL, 's' },
+        { "run", required_argument, NULL, 'r' },
         { "json", no_argument, NULL, 'j' },
         { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
@@ -324,12 +397,12 @@ int main(int argc, char **argv)
     struct options o = {
         .coordinator = environment("PSW_COORDINATOR", "tcp://127.0.0.1:5570"),
         .token = environment("PSW_TOKEN", ""),
-        .timeout_ms = 5000,
     };
     const struct command *command;
+    const char           *why;
     int                   opt;
 
-    while ((opt = getopt_long(argc, argv, "c:jhV", long_options, NULL)) != -1)
+    while ((opt = getopt_long(argc, argv, "c:o:jhV", long_options, NULL)) != -1)
         switch (opt) {
         case 'c': o.coordinator = optarg; break;
         case 't': o.token = optarg; break;
@@ -345,6 +418,15 @@ int main(int argc, char **argv)
             if (!read_count(optarg, &o.count))
                 return wrong(optarg, "not a number of rounds, expected 1 or more");
             break;
+        case 'S':
+        case 'o':
+        case 'F':
+        case 's':
+        case 'r':
+            why = take_checkpoint_option(&o, opt, optarg);
+            if (why)
+                return wrong(optarg, why);
+            break;
         case 'j': o.json = true; break;
         case 'h': usage(stdout); return 0;
         case 'V': puts("psctl " PACKAGE_VERSION); return 0;
@@ -352,7 +434,16 @@ int main(int argc, char **argv)
         }
     if (optind == argc)
         return wrong("no command",
-                     "expected status, jobs, workers, matrices, shards or top");
+                     "expected status, jobs, workers, matrices, shards, top or "
+                     "checkpoint");
+    if (strcmp(argv[optind], "checkpoint") == 0)
+        return run_checkpoint(&o, argv + optind + 1, argc - optind - 1);
+    if (o.has_checkpoint)
+        return wrong(argv[optind],
+                     "--state, --output, --format, --set and --run are for "
+                     "checkpoint");
+    if (!o.timeout_ms)
+        o.timeout_ms = 5000;
     command = find_command(argv[optind]);
     if (!command)
         return wrong(argv[optind], "no such command");

@@ -1,8 +1,12 @@
 #!/bin/sh
-# Snapshots on disk: who may use the folder.
+# Snapshots on disk: who may use the folder, what is in it, and what psctl makes of it.
 . "$top_srcdir/tests/system/lib.sh"
+. "$top_srcdir/tests/system/json.sh"
 
-plan 8
+toy=$top_builddir/tests/system/toy
+model_hash=$top_builddir/tests/system/model_hash
+
+plan 41
 
 # ---- the folder ------------------------------------------------------------------------
 
@@ -27,3 +31,108 @@ ends "a manifest that is none is refused" 65 'bad/manifest.sqlite: file is not a
     "$psd" --set listen=tcp://127.0.0.1:0 --set state=bad
 ends "a folder to restore from has to be there" 65 'none: there is no manifest' \
     "$psd" --set listen=tcp://127.0.0.1:0 --set state=own --set restore_from=none
+
+# ---- two psd processes, a folder each ----------------------------------------------------
+
+printf 'seed: 11\njob: {snapshot_every: 2}\noptimiser: {name: adam}\n' >bsp.yaml
+printf 'seed: 11\njob: {strategy: asp, snapshot_every: 3}\n' >asp.yaml
+
+# train JOB CONFIG: two workers; the hash of the model is in $model.
+train() {
+    for rank in 0 1; do
+        PSW_COORDINATOR=$endpoint PSW_JOB=$1 PSW_WORLD_SIZE=2 PSW_RANK=$rank \
+            PSW_TIMEOUT_MS=${deadline}000 PSW_CONFIG=$2 "$toy" >"$1-$rank.out" 2>&1 &
+        eval "worker$rank=$!"
+    done
+    pids="$pids $worker0 $worker1"
+    wait "$worker0" && wait "$worker1"
+    code=$?
+    model=$(cat "$1-0.out")
+}
+
+psd_start one --set shards=1 --set state=one
+psd_start two --set shards=1 --set state=two --set coordinator="$endpoint"
+train lenet bsp.yaml
+is   "a job that asks for snapshots trains" "$code" 0
+bsp_model=$model
+train fast asp.yaml
+is   "also asynchronously" "$code" 0
+
+# The last snapshot is written when the workers have gone.
+is_saved() {
+    "$psctl" checkpoint list --state=one --state=two "$1" >list.out && grep -q "$2" list.out
+}
+wait_until is_saved lenet '  6  2 of 2  *6 '
+ends "its last snapshot has all parts" 0 '^lenet  *[0-9a-f]*  *1  *6  2 of 2  *6 ' \
+    "$psctl" checkpoint list --state=one --state=two
+ends "half of them in each folder" 0 '^lenet  *[0-9a-f]*  *1  *6  1 of 2  *6 ' \
+    "$psctl" checkpoint list --state=two lenet
+ends "of an asynchronous job the parts count for themselves" 0 '^fast .* 1 of 2' \
+    "$psctl" checkpoint list --state=one fast
+ends "all of it is whole" 0 '^lenet .* 0 of 2  ok ' \
+    "$psctl" checkpoint verify --state=one --state=two
+ends "the list is JSON" 0 '"complete": true' \
+    "$psctl" checkpoint list --state=one --state=two --json lenet
+ok   "well-formed"  is_json ends.out
+ends "so is verify's" 0 '"result": "ok"' "$psctl" checkpoint verify --state=one --json
+ok   "well-formed"  is_json ends.out
+
+# ---- export ------------------------------------------------------------------------------
+
+ok   "a snapshot can be exported while psd runs" \
+    "$psctl" checkpoint export --state=one --state=two -o lenet.safetensors lenet
+psd_stop two
+psd_stop one
+is   "and holds the very model" "$("$model_hash" lenet.safetensors)" "$bsp_model"
+ok   "also as npy" "$psctl" checkpoint export --state=one --state=two -o npy --format=npy lenet
+is   "and each is the very array" "$("$model_hash" npy lenet.safetensors)" "$bsp_model"
+ok   "an older one too" \
+    "$psctl" checkpoint export --state=one --state=two -o older.safetensors --set=4 lenet
+"$model_hash" older.safetensors >older.out
+ok   "which is another model" sh -c "! grep -q $bsp_model older.out && [ -s older.out ]"
+ends "an asynchronous one" 0 '"arrays": 3' \
+    "$psctl" checkpoint export --state=one --state=two -o fast.safetensors --json fast
+ends "half of a snapshot is none" 65 'job lenet: no snapshot is there with all parts' \
+    "$psctl" checkpoint export --state=one -o half.safetensors lenet
+ends "one that is not there" 65 'snapshot 5 is not there with all parts' \
+    "$psctl" checkpoint export --state=one --state=two -o half.safetensors --set=5 lenet
+ends "a run that is not there" 65 'job lenet: no run 0000000000000012 there' \
+    "$psctl" checkpoint export --state=one --state=two -o half.safetensors --run=12 lenet
+ends "a job that is not there" 65 'job nix: no snapshots of it there' \
+    "$psctl" checkpoint verify --state=one nix
+ends "no folder" 65 'state none: there is no manifest of snapshots' \
+    "$psctl" checkpoint list --state=none
+ends "a place that cannot be written" 71 'none/x: cannot be made' \
+    "$psctl" checkpoint export --state=one --state=two -o none/x lenet
+is   "none of these left a file" "$(ls | grep -c half)" 0
+
+# ---- damage ------------------------------------------------------------------------------
+
+file=$(ls one/parts/lenet.*.0of2.1.6.*)
+printf 'x' | dd of="$file" bs=1 seek=5000 conv=notrunc 2>/dev/null
+ends "a damaged file is named" 65 "$file: it is damaged" \
+    "$psctl" checkpoint verify --state=one --state=two
+ok   "the others are whole"  grep -q '  4  1 of 2  ok ' ends.out
+ends "and not exported" 65 "$file: it is damaged" \
+    "$psctl" checkpoint export --state=one --state=two -o half.safetensors lenet
+
+# ---- a full disk: no file may be longer than 200 KiB -----------------------------------------
+
+cat >limited <<'END'
+#!/bin/sh
+ulimit -f 400
+exec "$real_psd" "$@"
+END
+chmod +x limited
+real_psd=$psd psd=$work/limited
+export real_psd
+psd_start full --set shards=1 --set state=two
+train lenet bsp.yaml
+is   "training goes on when the disk is full" "$code" 0
+is   "with the same result" "$model" "$bsp_model"
+says "the log says why" full.log 'lenet.*: cannot be written: File too large'
+psd_stop full
+is   "psd ends well" "$code" 0
+ends "what was there before is whole" 0 '^lenet .* 6  1 of 2  ok ' \
+    "$psctl" checkpoint verify --state=two
+is   "nothing is left of what failed" "$(ls two/parts | grep -c new)" 0
