@@ -117,7 +117,7 @@ static ps_status make_job(struct psd_request *r)
                         job->spec.name),
                 false);
     sh->jobs[sh->n_jobs++] = fresh;
-    psd_saver_begin(fresh, 0, r->now_ns);
+    psd_saver_begin(fresh, 0, true, r->now_ns);
     ps_log(PS_LOG_INFO, "shard %u: job %s created for %u workers", fresh->shard,
            fresh->spec.name, fresh->spec.workers);
     return psd_say_ok(r);

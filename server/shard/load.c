@@ -79,6 +79,7 @@ static ps_status restore(struct psd_job *job, struct psd_image **images, uint32_
                          uint64_t now_ns)
 {
     struct makings m = { 0 };
+    bool           own = n == 1 && is_own(job, &job->loading.parts[0]);
     uint64_t       set = 0;
     ps_status      st = make(&m, job, images, n);
 
@@ -92,10 +93,9 @@ static ps_status restore(struct psd_job *job, struct psd_image **images, uint32_
             if (images[i]->set > set)
                 set = images[i]->set;
         }
-        psd_progress_apply(job, m.progress, n,
-                           n == 1 && is_own(job, &job->loading.parts[0]), m.seats);
+        psd_progress_apply(job, m.progress, n, own, m.seats);
         job->membership_epoch = 0;
-        psd_saver_begin(job, set, now_ns);
+        psd_saver_begin(job, set, own || n == 0, now_ns);
     }
     free_makings(&m, n);
     return st;

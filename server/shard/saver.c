@@ -114,19 +114,19 @@ static void move_askers(struct psd_saver *s, uint64_t from, uint64_t to)
             s->askers[i].set = to;
 }
 
-/* Captures the job; what waits goes for it. */
-static void capture(struct psd_job *job, bool asked, uint64_t now_ns)
+/* Captures the job; what waits goes for it.  False: no memory. */
+static bool capture(struct psd_job *job, bool asked, uint64_t now_ns)
 {
     struct psd_saver   *s = &job->saver;
     struct psd_snapshot fresh;
     uint64_t set = psd_job_holds(job) ? psd_gate_clock(job->gate) : s->set + 1;
 
     if (!may_go(job, asked))
-        return;
+        return true;
     if (snapshot_new(job, set, &fresh)) {
         job->stats.save_failures++;
         s->retry_ns = now_ns + RETRY_NS;
-        return;
+        return false;
     }
     if (s->waiting.finished)
         move_askers(s, s->waiting.set, psd_job_holds(job) ? PSD_SET_GONE : set);
@@ -135,6 +135,7 @@ static void capture(struct psd_job *job, bool asked, uint64_t now_ns)
     s->set = set;
     s->captured_version = job->version;
     s->captured_ns = now_ns;
+    return true;
 }
 
 static bool is_durable(const struct psd_job *job)
@@ -177,8 +178,10 @@ void psd_saver_closed(struct psd_job *job, uint64_t now_ns)
     uint64_t clock = psd_gate_clock(job->gate), every = job->spec.snapshot_every;
     bool     asked = meet_askers(job);
 
-    if (asked || is_durable(job) || (every > 0 && clock % every == 0))
-        capture(job, asked, now_ns);
+    if (!asked && !is_durable(job) && (every == 0 || clock % every != 0))
+        return;
+    if (!capture(job, asked, now_ns))
+        move_askers(&job->saver, clock, PSD_SET_GONE);
 }
 
 bool psd_saver_blocks(const struct psd_job *job)
@@ -236,7 +239,7 @@ uint64_t psd_saver_next_look(const struct psd_job *job)
 void psd_saver_look(struct psd_job *job, uint64_t now_ns)
 {
     if (psd_saver_next_look(job) <= now_ns)
-        capture(job, false, now_ns);
+        (void)capture(job, false, now_ns); /* it is tried again */
 }
 
 /* ---- who asks ------------------------------------------------------------------ */
@@ -275,32 +278,36 @@ static ps_status ask_clock(struct psd_job *job, const struct psd_asker *asker,
         return ps_fail(PS_ERR_BAD_ARG,
                        "job %s: a snapshot at clock %ju, but the clock is %ju already",
                        job->spec.name, (uintmax_t)asker->clock, (uintmax_t)clock);
-    if (asker->clock == clock && (clock == 0 || clock == s->saved_clock))
+    if (asker->clock == clock &&
+        (clock == 0 || (clock == s->saved_clock && !s->elsewhere)))
         return PS_ERR_REPEATED;
     st = add_asker(job, asker, &a);
     if (st || asker->clock > clock)
         return st;
     a->set = clock;
-    if (!is_on_its_way(s, clock))
-        capture(job, true, now_ns);
-    return PS_OK;
+    if (is_on_its_way(s, clock) || capture(job, true, now_ns))
+        return PS_OK;
+    s->n_askers--;
+    return PS_ERR_NO_MEMORY;
 }
 
 static ps_status ask_now(struct psd_job *job, const struct psd_asker *asker,
                          uint64_t now_ns)
 {
     struct psd_saver *s = &job->saver;
+    bool              newest = job->version == s->captured_version;
     struct psd_asker *a;
     ps_status         st;
 
-    if (job->version == 0 ||
-        (job->version == s->captured_version && is_idle(s) && s->retry_ns == 0))
+    if (job->version == 0 || (job->version == s->saved_version && !s->elsewhere))
         return PS_ERR_REPEATED;
     st = add_asker(job, asker, &a);
     if (st)
         return st;
-    if (job->version != s->captured_version || is_idle(s))
-        capture(job, true, now_ns);
+    if ((!newest || is_idle(s)) && !capture(job, true, now_ns)) {
+        s->n_askers--;
+        return PS_ERR_NO_MEMORY;
+    }
     a->set = s->set;
     return PS_OK;
 }
@@ -320,7 +327,7 @@ ps_status psd_saver_ask(struct psd_job *job, const struct psd_asker *asker,
 
 /* ---- to the disk --------------------------------------------------------------- */
 
-void psd_saver_begin(struct psd_job *job, uint64_t set, uint64_t now_ns)
+void psd_saver_begin(struct psd_job *job, uint64_t set, bool own, uint64_t now_ns)
 {
     struct psd_saver *s = &job->saver;
 
@@ -328,7 +335,8 @@ void psd_saver_begin(struct psd_job *job, uint64_t set, uint64_t now_ns)
     s->captured_version = s->saved_version = job->version;
     s->captured_ns = now_ns;
     s->saved_clock = psd_gate_clock(job->gate);
-    job->stats.saved = set;
+    s->elsewhere = !own;
+    job->stats.saved = own ? set : 0;
 }
 
 void psd_saver_free(struct psd_saver *s)
@@ -374,6 +382,7 @@ void psd_saver_done(struct psd_job *job, bool saved, uint64_t now_ns)
             job->seats[r].durable = s->under_way.finished[r];
         job->stirs += is_durable(job);
         s->saved_version = s->under_way.version;
+        s->elsewhere = false;
     } else {
         job->stats.save_failures++;
         if (!s->waiting.finished) /* what it held is yet to be saved */

@@ -54,15 +54,16 @@ struct psd_saver {
     uint64_t set; /* of the last capture */
     uint64_t captured_version,
         captured_ns;                     /* of the last one, or the job's beginning */
-    uint64_t saved_clock, saved_version; /* on disk */
+    uint64_t saved_clock, saved_version; /* on disk, */
+    bool     elsewhere;                  /* but as parts of other shards than these */
     uint64_t retry_ns; /* not before: the last one failed; 0: it did not */
 
     uint32_t         n_askers;
     struct psd_asker askers[PSD_ASKERS];
 };
 
-/* The job is new, or has been restored as its set `set`. */
-void psd_saver_begin(struct psd_job *job, uint64_t set, uint64_t now_ns);
+/* The job is new, or has been restored as its set `set`; `own`: as this shard's. */
+void psd_saver_begin(struct psd_job *job, uint64_t set, bool own, uint64_t now_ns);
 void psd_saver_free(struct psd_saver *saver);
 
 /* An iteration was closed just now: nothing is held. */

@@ -197,6 +197,28 @@ START_TEST(counters_go_back_with_the_model_and_are_summed_on_one_shard)
 }
 END_TEST
 
+/* Else the next rollback would need the old layout. */
+START_TEST(on_another_layout_the_same_clock_is_saved_again_when_asked_for)
+{
+    uint32_t         strategy = _i ? PS_ASP : PS_BSP;
+    struct ps_header h;
+
+    start(2, saved_job(strategy, 1, 2));
+    train(1, 2);
+    go_back(1, _i ? 1 : 2);
+    ck_assert_uint_eq(account(0).saved, 0);
+    h = order(PS_MSG_SNAPSHOT);
+    h.clock = 2;
+    expect(command(0, h), PS_MSG_OK);
+    ck_assert_uint_eq(n_images, 3);
+    ck_assert_uint_eq(images[2]->n_shards, 1);
+    ck_assert_uint_eq(images[2]->clock, 2);
+    h.request = next_request++;
+    expect(command(0, h), PS_MSG_OK);
+    ck_assert_uint_eq(n_images, 3);
+}
+END_TEST
+
 /* ---- exactly once -------------------------------------------------------------- */
 
 START_TEST(a_push_from_before_the_snapshot_is_not_applied_again)
@@ -714,6 +736,8 @@ static Suite *restore_suite(void)
     tcase_add_test(back, without_a_snapshot_the_job_begins_anew);
     tcase_add_test(back, one_asynchronous_worker_goes_on_with_the_same_bits);
     tcase_add_test(back, counters_go_back_with_the_model_and_are_summed_on_one_shard);
+    tcase_add_loop_test(
+        back, on_another_layout_the_same_clock_is_saved_again_when_asked_for, 0, 2);
     suite_add_tcase(s, back);
 
     tcase_add_checked_fixture(once, begin, end);
