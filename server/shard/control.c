@@ -75,11 +75,11 @@ static void end_job(struct psd_request *r, struct psd_job *job, ps_status why,
     psd_job_free(&job);
 }
 
-/* A JOB that comes late does not bring back a run that is over. */
-static bool has_ended(const struct psd_shard *sh, uint64_t run)
+/* A JOB that comes late does not bring back what is over. */
+static bool has_ended(const struct psd_shard *sh, uint64_t run, uint64_t life)
 {
     for (size_t i = 0; run != 0 && i < PSD_ENDED; i++)
-        if (sh->ended[i] == run)
+        if (sh->ended[i].run == run && life <= sh->ended[i].life)
             return true;
     return false;
 }
@@ -131,7 +131,7 @@ ps_status psd_control_job(struct psd_request *r)
 
     if (!r->h.job_spec || r->h.job == 0)
         return ps_fail(PS_ERR_BAD_MESSAGE, "shard: a job without number or settings");
-    if (has_ended(r->shard, r->h.run))
+    if (has_ended(r->shard, r->h.run, r->h.after))
         return psd_say_ok(r);
     if (!job || r->h.after > job->life)
         return make_job(r);
@@ -149,7 +149,8 @@ ps_status psd_control_job_end(struct psd_request *r)
     if (!job || job->life > r->h.after)
         return psd_say_ok(r);
     ps_log(PS_LOG_INFO, "shard %u: job %s ended", job->shard, job->spec.name);
-    sh->ended[sh->n_ended++ % PSD_ENDED] = job->run;
+    sh->ended[sh->n_ended++ % PSD_ENDED] =
+        (struct psd_ended){ .run = job->run, .life = r->h.after };
     end_job(r, job, ps_fail(PS_ERR_UNKNOWN, "job %s has ended", job->spec.name), true);
     return psd_say_ok(r);
 }

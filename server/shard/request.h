@@ -83,6 +83,11 @@ struct psd_list {
     char            job[PS_NAME_BYTES];
 };
 
+/* A run that is over, or has gone to other shards: up to this life it is not here. */
+struct psd_ended {
+    uint64_t run, life;
+};
+
 struct psd_shard {
     struct psd_shard_options  options;
     struct psd_shard_counters counters;
@@ -90,8 +95,9 @@ struct psd_shard {
     size_t                    n_jobs, jobs_room;
     struct psd_job          **jobs;
 
-    struct ps_route coordinator;               /* where its last message came from */
-    uint64_t        ended[PSD_ENDED], n_ended; /* runs; a ring */
+    struct ps_route  coordinator;      /* where its last message came from */
+    struct psd_ended ended[PSD_ENDED]; /* a ring */
+    uint64_t         n_ended;
 
     uint64_t           last_errand;
     uint32_t           n_lists;

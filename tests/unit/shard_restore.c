@@ -519,7 +519,7 @@ START_TEST(what_comes_late_from_an_older_life_does_nothing)
 }
 END_TEST
 
-START_TEST(a_job_that_has_ended_does_not_come_back)
+START_TEST(a_job_that_has_ended_does_not_come_back_in_that_life)
 {
     struct ps_header h;
 
@@ -531,6 +531,10 @@ START_TEST(a_job_that_has_ended_does_not_come_back)
     h = worker_header(PS_MSG_PULL, 0, 0);
     hand(0, 0, &h, NULL, 0);
     expect_error(h.request, PS_ERR_UNKNOWN);
+    begin_life(); /* it had gone to other shards only */
+    tell_members(all_active);
+    push(0, 1);
+    ck_assert_uint_eq(account(0).clock, 1);
 }
 END_TEST
 
@@ -759,7 +763,7 @@ static Suite *restore_suite(void)
     tcase_add_checked_fixture(lives, begin, end);
     tcase_add_test(lives, who_waits_when_the_job_goes_back_is_told_so);
     tcase_add_test(lives, what_comes_late_from_an_older_life_does_nothing);
-    tcase_add_test(lives, a_job_that_has_ended_does_not_come_back);
+    tcase_add_test(lives, a_job_that_has_ended_does_not_come_back_in_that_life);
     tcase_add_test(lives, what_was_being_written_when_the_job_went_back_is_not_counted);
     suite_add_tcase(s, lives);
 

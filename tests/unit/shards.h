@@ -568,6 +568,11 @@ static struct ps_job_stats account(uint32_t shard)
 
 static void begin(void)
 {
+    n_images = 0;
+    disk = WRITES;
+    memset(n_errands, 0, sizeof(n_errands));
+    memset(under_way, 0, sizeof(under_way));
+    life = epoch = now = membership = 0;
     ck_assert_ok(ps_decoder_new(&decoder));
 }
 

@@ -455,7 +455,12 @@ END_TEST
 /* Each damages a capture in one way; the store has one shard, the parts two. */
 static void lose_elements(struct psd_capture **parts)
 {
-    parts[1]->matrices[0].n_chunks = 0;
+    struct psd_captured_matrix *m = &parts[1]->matrices[0];
+    struct psd_chunk           *last = &m->chunks[--m->n_chunks];
+
+    ps_buf_drop(&last->value);
+    ps_buf_drop(&last->state[0]);
+    ps_buf_drop(&last->state[1]);
 }
 
 static void another_type(struct psd_capture **parts)
