@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SECRETS_STREAM 1u
+#define SECRETS_OF_A_START 40 /* bits; so that two starts with one seed differ */
 
 ps_status psd_coordinator_new(struct psd_coordinator              **out,
                               const struct psd_coordinator_options *options)
@@ -93,10 +94,11 @@ void coord_answer_ok(struct psd_coordinator *c, const struct coord_asker *asker)
 
 uint64_t coord_secret(struct psd_coordinator *c)
 {
-    uint64_t secret;
+    uint64_t secret, first = c->starts << SECRETS_OF_A_START;
 
     do
-        secret = ps_random_u64(c->options.random_seed, SECRETS_STREAM, c->n_secrets++);
+        secret = ps_random_u64(c->options.random_seed, SECRETS_STREAM,
+                               first + c->n_secrets++);
     while (secret == 0);
     return secret;
 }
@@ -126,13 +128,14 @@ ps_status coord_check_token(struct psd_coordinator *c, const char *token)
 
 static const struct {
     uint32_t kind;
+    bool     touches; /* what must survive, by itself and not by what follows from it */
     ps_status (*run)(struct psd_coordinator *c, const struct coord_request *r);
 } verbs[] = {
-    { PS_MSG_HELLO, coord_hello },   { PS_MSG_MATRIX, coord_matrix },
-    { PS_MSG_LIST, coord_list },     { PS_MSG_REPORT, coord_report },
-    { PS_MSG_BEAT, coord_beat },     { PS_MSG_BYE, coord_bye },
-    { PS_MSG_STATUS, coord_status }, { PS_MSG_WATCH, coord_watch },
-    { PS_MSG_JOIN, coord_join },     { PS_MSG_PART, coord_part },
+    { PS_MSG_HELLO, true, coord_hello },    { PS_MSG_MATRIX, true, coord_matrix },
+    { PS_MSG_LIST, false, coord_list },     { PS_MSG_REPORT, false, coord_report },
+    { PS_MSG_BEAT, false, coord_beat },     { PS_MSG_BYE, true, coord_bye },
+    { PS_MSG_STATUS, false, coord_status }, { PS_MSG_WATCH, false, coord_watch },
+    { PS_MSG_JOIN, true, coord_join },      { PS_MSG_PART, true, coord_part },
 };
 
 static ps_status refuse_kind(struct psd_coordinator *c, uint32_t kind)
@@ -155,9 +158,13 @@ static ps_status run_verb(struct psd_coordinator *c, const struct coord_request 
 {
     if (c->closing)
         return refuse_closing(c, r);
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-        if (verbs[i].kind == r->asker.kind)
-            return verbs[i].run(c, r);
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (verbs[i].kind != r->asker.kind)
+            continue;
+        if (verbs[i].touches)
+            c->touched = true;
+        return verbs[i].run(c, r);
+    }
     return refuse_kind(c, r->asker.kind);
 }
 
@@ -351,6 +358,7 @@ void psd_coordinator_close(struct psd_coordinator *c, const char *why,
         coord_members_notice(c, c->jobs[i], PS_ERR_CLOSING, c->closing_why);
     }
     for (uint32_t i = 0; i < c->n_servers; i++)
-        if (c->servers[i].joined && !c->servers[i].lost)
+        if (c->servers[i].joined && !c->servers[i].lost &&
+            c->servers[i].route.bytes > 0)
             coord_send(c, &c->servers[i].route, &notice);
 }

@@ -35,6 +35,24 @@ ps_status psd_coordinator_new(struct psd_coordinator              **out,
 void      psd_coordinator_free(struct psd_coordinator **c);
 
 /*
+ * What must survive the end of the process, as bytes; NULL: nothing of it has changed
+ * since the last call.  The driver makes it durable before it delivers the outbox, so
+ * that nobody has been told what a restored coordinator would not know; when it could
+ * not, it says so and is given the state again.
+ */
+ps_status psd_coordinator_save(struct psd_coordinator *c,
+                               struct ps_buf         **out) PS_CHECKED;
+void      psd_coordinator_unsaved(struct psd_coordinator *c);
+
+/*
+ * Makes a new coordinator, before shards are added, go on from what was saved.  The
+ * shards of its own process are lost, so jobs on them go back or fail; other psds and
+ * the workers are taken as being there.  PS_ERR_DATA: damaged, and nothing has changed.
+ */
+ps_status psd_coordinator_restore(struct psd_coordinator *c, uint64_t now_ns,
+                                  const void *bytes, size_t n) PS_CHECKED;
+
+/*
  * Shards of this process, or of one that joined: they become PS_ROUTE_SHARD first ..
  * first + n - 1.  They may take the numbers of an earlier start of the same psd, so the
  * driver connects to shards that are new or have another endpoint before it sends the

@@ -258,6 +258,9 @@ struct psd_coordinator {
     char     closing_why[PS_TEXT_BYTES];
     uint64_t started_ns; /* first time it was told; for the uptime */
     uint64_t ticked_ns;
+    uint64_t starts;       /* times that its state was restored before */
+    bool     touched;      /* what must survive may have changed */
+    uint64_t kept_digest;  /* of what was given out to be kept; 0: nothing */
     uint64_t n_secrets;    /* drawn so far: index of the random stream */
     uint64_t next_request; /* to shards */
     uint64_t dropped;      /* by the driver */
@@ -363,6 +366,10 @@ void coord_shard_lose(struct psd_coordinator *c, uint32_t shard, const char *why
 
 ps_status coord_job_new(struct psd_coordinator *c, const struct ps_job_spec *spec,
                         struct coord_job **out) PS_CHECKED;
+
+/* One more, empty, to be filled from what was saved. */
+ps_status coord_job_restored(struct psd_coordinator *c) PS_CHECKED;
+
 struct coord_job *coord_job_find(struct psd_coordinator *c, const char *name);
 struct coord_job *coord_job_at(struct psd_coordinator *c, uint32_t number);
 void              coord_job_free(struct coord_job **job);

@@ -206,6 +206,8 @@ static bool step(struct psd_coordinator *c, struct coord_job *job)
 {
     struct coord_operation *operation;
 
+    if (job->recovery || job->changed || job->operations)
+        c->touched = true;
     if (job->recovery)
         return coord_recovery_step(c, job);
     if (job->changed)
@@ -256,12 +258,25 @@ static void drop_oldest(struct psd_coordinator *c, struct coord_job *job)
     coord_job_drop(c, job, PS_ERR_UNKNOWN, why);
 }
 
-static ps_status make_room(struct psd_coordinator *c, const char *name)
+static ps_status grow_table(struct psd_coordinator *c, const char *name)
 {
-    size_t             n_over, n_kept;
-    struct coord_job  *oldest = oldest_over(c, &n_over, &n_kept);
     size_t             room = c->jobs_room ? 2 * c->jobs_room : 8;
     struct coord_job **grown;
+
+    if (c->n_jobs < c->jobs_room)
+        return PS_OK;
+    grown = realloc(c->jobs, room * sizeof(struct coord_job *));
+    if (!grown)
+        return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for %zu jobs", name, room);
+    c->jobs = grown;
+    c->jobs_room = room;
+    return PS_OK;
+}
+
+static ps_status make_room(struct psd_coordinator *c, const char *name)
+{
+    size_t            n_over, n_kept;
+    struct coord_job *oldest = oldest_over(c, &n_over, &n_kept);
 
     if (n_kept >= c->options.max_jobs) {
         if (!oldest)
@@ -270,13 +285,18 @@ static ps_status make_room(struct psd_coordinator *c, const char *name)
                            n_kept, c->options.max_jobs);
         drop_oldest(c, oldest);
     }
-    if (c->n_jobs < c->jobs_room)
-        return PS_OK;
-    grown = realloc(c->jobs, room * sizeof(struct coord_job *));
-    if (!grown)
-        return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for %zu jobs", name, room);
-    c->jobs = grown;
-    c->jobs_room = room;
+    return grow_table(c, name);
+}
+
+ps_status coord_job_restored(struct psd_coordinator *c)
+{
+    struct coord_job *job = calloc(1, sizeof(*job));
+
+    if (!job || grow_table(c, "restored")) {
+        free(job);
+        return PS_ERR_NO_MEMORY;
+    }
+    c->jobs[c->n_jobs++] = job;
     return PS_OK;
 }
 

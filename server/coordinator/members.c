@@ -247,7 +247,7 @@ static void notice(struct psd_coordinator *c, const struct coord_member *m,
         .text = why,
     };
 
-    if (m->state == PS_MEMBER_ACTIVE && m->route.kind == PS_ROUTE_PEER)
+    if (m->state == PS_MEMBER_ACTIVE && m->route.bytes > 0)
         coord_send(c, &m->route, &h);
 }
 

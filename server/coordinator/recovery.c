@@ -27,6 +27,10 @@
  * all is seen by its beats. */
 #define DISK_NS (600 * COORD_SECOND_NS)
 
+/* Bits.  A coordinator that was started again does not know of lives that the one
+ * before it could not save any more, and counts on from beyond them. */
+#define LIVES_OF_A_START 20
+
 static void free_steps(struct coord_recovery *recovery)
 {
     while (recovery->steps) {
@@ -59,7 +63,9 @@ static void park_queue(struct coord_job *job)
 
 static void new_life(struct psd_coordinator *c, struct coord_job *job)
 {
-    job->life++;
+    uint64_t least = c->starts << LIVES_OF_A_START;
+
+    job->life = job->life + 1 > least ? job->life + 1 : least;
     job->epoch = coord_secret(c);
 }
 

@@ -39,7 +39,7 @@ static ps_status metric_number(struct coord_job *job, const char *name,
 }
 
 /* Room for `more` records: twice as many until the ring has its full size, from where
- * on the oldest make way.  A ring that can still grow has never dropped one. */
+ * on the oldest make way. */
 static ps_status make_room(struct coord_job *job, uint32_t more)
 {
     struct coord_reports *reports = &job->reports;
@@ -54,7 +54,7 @@ static ps_status make_room(struct coord_job *job, uint32_t more)
     if (!grown)
         return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for %u reports",
                        job->spec.name, room);
-    for (uint64_t k = 1; k <= reports->last; k++)
+    for (uint64_t k = reports->last - reports->n + 1; k <= reports->last; k++)
         grown[k % room] = reports->ring[k % reports->room];
     free(reports->ring);
     reports->ring = grown;

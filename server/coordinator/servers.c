@@ -98,6 +98,7 @@ ps_status psd_coordinator_add_shards(struct psd_coordinator *c, uint64_t now_ns,
         *shard = (struct coord_shard){ .server = (uint32_t)(server - c->servers) };
         snprintf(shard->endpoint, sizeof(shard->endpoint), "%s", endpoints[i]);
     }
+    c->touched = true;
     c->arrivals++;
     ps_log(PS_LOG_INFO, "psd on %s (pid %ju): shards %u to %u", host, (uintmax_t)pid,
            *first, *first + n - 1);
@@ -111,7 +112,7 @@ void coord_shard_lose(struct psd_coordinator *c, uint32_t shard, const char *why
 {
     if (c->shards[shard].lost)
         return;
-    c->shards[shard].lost = true;
+    c->shards[shard].lost = c->touched = true;
     ps_log(PS_LOG_WARN, "%s", why);
     if (c->stats)
         coord_operation_excuse(c->stats, shard);
@@ -122,7 +123,7 @@ void coord_shard_lose(struct psd_coordinator *c, uint32_t shard, const char *why
 static void lose_server(struct psd_coordinator *c, struct coord_server *server,
                         const char *fact)
 {
-    server->lost = true;
+    server->lost = c->touched = true;
     for (uint32_t i = 0; i < server->n_shards; i++) {
         uint32_t shard = server->first_shard + i;
         char     why[PS_TEXT_BYTES];
@@ -140,6 +141,7 @@ void coord_shard_heard(struct psd_coordinator *c, uint32_t shard)
     if (!c->shards[shard].lost || c->servers[c->shards[shard].server].lost)
         return;
     c->shards[shard].lost = false;
+    c->touched = true;
     c->arrivals++;
     ps_log(PS_LOG_INFO, "shard %u: is back", shard);
     for (size_t i = 0; i < c->n_jobs; i++)
@@ -152,6 +154,7 @@ static void server_heard(struct psd_coordinator *c, struct coord_server *server,
     server->heard_ns = c->now_ns;
     server->route = r->asker.route;
     server->lost = false;
+    c->touched = true;
     for (uint32_t i = 0; i < server->n_shards; i++)
         coord_shard_heard(c, server->first_shard + i);
 }

@@ -482,6 +482,7 @@ void coord_saved(struct psd_coordinator *c, uint32_t shard, const struct ps_head
         job->saved[h->sets[0].index].clock = h->clock;
     if (coord_saved_newest(job, &set, &clock) &&
         (!before || set != set_before || clock != clock_before)) {
+        c->touched = c->touched || !job->has_set;
         job->has_set = true;
         job->set_ns = c->now_ns;
     }

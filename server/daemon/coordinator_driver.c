@@ -2,19 +2,25 @@
  * coordinator_driver.c - the coordinator, its socket, and a link to every shard.
  *
  * Turns the main thread: waits for whoever speaks first (a peer, a shard, the clock,
- * the end), tells the coordinator, and carries its answers away.
+ * the end), tells the coordinator, and carries its answers away.  With a `state` folder
+ * what must survive of the coordinator is on disk before its answers go.
  */
 #include "common/base/random.h"
 #include "server/coordinator/coordinator.h"
 #include "server/daemon/daemon.h"
 #include "server/daemon/signals.h"
+#include "server/snapshot/vault.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Messages of one source before the others have their turn. */
+/* Under which the vault keeps the coordinator's state. */
+#define STATE_KEY "coordinator"
+
+/* Messages of one source before the others have their turn, and the state is written.
+ */
 #define BATCH 64
 
 enum { STOP_POLL, SERVER_POLL, LINKS_POLL };
@@ -27,6 +33,7 @@ struct driver {
     struct ps_link         *links[PS_SHARDS_MAX]; /* NULL: its endpoint is no good */
     char             endpoints[PS_SHARDS_MAX][PS_ENDPOINT_BYTES]; /* of the links */
     struct ps_outbox out;
+    bool             unkept; /* the state could not be written, and we have said so */
     struct ps_poll   polls[LINKS_POLL + PS_SHARDS_MAX];
 };
 
@@ -66,24 +73,61 @@ static ps_status send_parcel(struct driver *d, struct ps_parcel *p)
     return ps_link_send(d->links[p->route.index], p);
 }
 
-/* What cannot be delivered is dropped: the coordinator, or who asked it, repeats. */
-static void deliver(struct driver *d)
+static ps_status write_state(struct driver *d, const struct ps_buf *state)
 {
+    ps_status st = psd_vault_keep(d->daemon->vault, STATE_KEY, state);
+
+    if (st == PS_OK && d->unkept)
+        ps_log(PS_LOG_INFO, "psd: the coordinator's state is on disk again");
+    else if (st && !d->unkept)
+        ps_log(PS_LOG_WARN, "psd: the coordinator's state is not on disk, and jobs "
+                            "that change now would not survive the end of psd");
+    d->unkept = st != PS_OK;
+    if (st)
+        psd_coordinator_unsaved(d->coordinator);
+    return st == PS_ERR_IO || st == PS_ERR_STALE ? st : PS_OK;
+}
+
+/* A full disk does not stop the cluster; one that fails does. */
+static ps_status keep_state(struct driver *d)
+{
+    struct ps_buf *state = NULL;
+    ps_status      st = PS_OK;
+
+    if (!d->daemon->vault)
+        return PS_OK;
+    st = psd_coordinator_save(d->coordinator, &state);
+    if (st) {
+        ps_outbox_clear(&d->out); /* as if lost on the way: there is no memory */
+        return PS_OK;
+    }
+    if (state)
+        st = write_state(d, state);
+    ps_buf_drop(&state);
+    return st;
+}
+
+/* What cannot be delivered is dropped: the coordinator, or who asked it, repeats. */
+static ps_status deliver(struct driver *d)
+{
+    ps_status st = keep_state(d);
+
+    if (st)
+        return st;
     connect_new_shards(d);
     for (size_t i = 0; i < d->out.n; i++) {
-        ps_status st = send_parcel(d, &d->out.parcels[i]);
-
+        st = send_parcel(d, &d->out.parcels[i]);
         if (st)
             ps_log(PS_LOG_DEBUG, "coordinator: a message was not delivered: %s",
                    ps_status_text(st));
     }
     ps_outbox_clear(&d->out);
+    return PS_OK;
 }
 
-static void handle(struct driver *d, struct ps_parcel *p)
+static bool is_nothing(ps_status st)
 {
-    psd_coordinator_handle(d->coordinator, ps_now_ns(), p, &d->out);
-    deliver(d);
+    return st == PS_ERR_TIMEOUT || st == PS_ERR_NO_MEMORY;
 }
 
 static ps_status receive_from_peers(struct driver *d)
@@ -94,10 +138,10 @@ static ps_status receive_from_peers(struct driver *d)
         struct ps_parcel p;
 
         if ((st = ps_server_receive(d->server, &p)) == PS_OK)
-            handle(d, &p);
+            psd_coordinator_handle(d->coordinator, ps_now_ns(), &p, &d->out);
     }
     psd_coordinator_dropped(d->coordinator, ps_server_dropped(d->server));
-    return st == PS_ERR_TIMEOUT || st == PS_ERR_NO_MEMORY ? PS_OK : st;
+    return st == PS_OK || is_nothing(st) ? deliver(d) : st;
 }
 
 static ps_status receive_from_shard(struct driver *d, uint32_t shard)
@@ -110,10 +154,10 @@ static ps_status receive_from_shard(struct driver *d, uint32_t shard)
         if ((st = ps_link_receive(d->links[shard], &p)) == PS_OK) {
             p.route.kind = PS_ROUTE_SHARD;
             p.route.index = (uint16_t)shard;
-            handle(d, &p);
+            psd_coordinator_handle(d->coordinator, ps_now_ns(), &p, &d->out);
         }
     }
-    return st == PS_ERR_TIMEOUT || st == PS_ERR_NO_MEMORY ? PS_OK : st;
+    return st == PS_OK || is_nothing(st) ? deliver(d) : st;
 }
 
 static int wait_ms(const struct driver *d)
@@ -129,12 +173,12 @@ static int wait_ms(const struct driver *d)
     return next_ns < 60000 ? (int)next_ns : 60000;
 }
 
-static void tick(struct driver *d)
+static ps_status tick(struct driver *d)
 {
     if (ps_now_ns() < psd_coordinator_next_tick(d->coordinator))
-        return;
+        return PS_OK;
     psd_coordinator_tick(d->coordinator, ps_now_ns(), &d->out);
-    deliver(d);
+    return deliver(d);
 }
 
 static ps_status serve(struct driver *d)
@@ -151,7 +195,8 @@ static ps_status serve(struct driver *d)
                 st = receive_from_shard(d, i);
         if (st == PS_OK && d->polls[SERVER_POLL].ready)
             st = receive_from_peers(d);
-        tick(d);
+        if (st == PS_OK)
+            st = tick(d);
     }
     return st;
 }
@@ -189,6 +234,32 @@ static ps_status new_coordinator(struct driver *d)
     return psd_coordinator_new(&d->coordinator, &o);
 }
 
+/* What an earlier start of this psd knew. */
+static ps_status restore_state(struct driver *d)
+{
+    struct ps_buf *state = NULL;
+    ps_status      st = PS_OK;
+
+    if (d->daemon->vault)
+        st = psd_vault_recall(d->daemon->vault, STATE_KEY, &state);
+    if (!st && state)
+        st = psd_coordinator_restore(d->coordinator, ps_now_ns(), state->data,
+                                     state->len);
+    ps_buf_drop(&state);
+    return st;
+}
+
+/* Jobs that go back do so in lives that no other start of this psd has used: so it has
+ * to be on disk that this one was there. */
+static ps_status keep_first_state(struct driver *d)
+{
+    ps_status st = keep_state(d);
+
+    if (!st && d->unkept)
+        return ps_fail(PS_ERR_SYSTEM, "psd: the coordinator's state cannot be written");
+    return st;
+}
+
 static ps_status open_driver(struct driver *d)
 {
     ps_status st =
@@ -201,7 +272,11 @@ static ps_status open_driver(struct driver *d)
     st = psd_daemon_start_shards(d->daemon);
     if (!st)
         st = new_coordinator(d);
-    return st ? st : add_own_shards(d);
+    if (!st)
+        st = restore_state(d);
+    if (!st)
+        st = add_own_shards(d);
+    return st ? st : keep_first_state(d);
 }
 
 static ps_status ready(struct driver *d)
@@ -217,7 +292,8 @@ static void close_driver(struct driver *d)
 {
     if (d->coordinator) {
         psd_coordinator_close(d->coordinator, psd_signals_reason(), &d->out);
-        deliver(d);
+        if (deliver(d))
+            ps_log(PS_LOG_WARN, "psd: nobody is told that it ends");
     }
     for (uint32_t i = 0; i < d->n_links; i++)
         ps_link_close(&d->links[i], 0);

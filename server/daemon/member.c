@@ -3,8 +3,9 @@
  *
  * Asks to join until it is answered, then says every two seconds that it lives.  A
  * coordinator that is silent may only be slow or away for a moment: the shards go on.
- * One that has forgotten us was started again, so what our shards hold belongs to
- * nobody: the process ends, to be started again by whoever watches it.
+ * One that was started again and has a `state` folder still knows us.  One that has
+ * forgotten us has none, so what our shards hold belongs to nobody: the process ends,
+ * to be started again by whoever watches it.
  */
 #include "common/wire/wire.h"
 #include "server/daemon/daemon.h"

@@ -43,6 +43,10 @@ static struct fake {
     struct ps_part loaded[PS_SHARDS_MAX];
 } fakes[N_FAKES];
 
+/* What the coordinator wanted kept, as its driver would have it on disk. */
+static struct ps_buf *state;
+static unsigned       n_states;
+
 static uint32_t kind_held; /* what the shards do not answer */
 static uint64_t hello_number = 100;
 
@@ -166,8 +170,21 @@ static void shard_answers(uint32_t shard, const struct ps_header *ask)
     shard_says(shard, &h);
 }
 
+static void keep_state(void)
+{
+    struct ps_buf *newer;
+
+    ck_assert_ok(psd_coordinator_save(c, &newer));
+    if (!newer)
+        return;
+    ps_buf_drop(&state);
+    state = newer;
+    n_states++;
+}
+
 static void carry(void)
 {
+    keep_state();
     while (out.n > 0) {
         struct ps_outbox batch = out;
 
@@ -185,6 +202,7 @@ static void carry(void)
             }
         }
         ps_outbox_free(&batch);
+        keep_state();
     }
 }
 
@@ -486,8 +504,21 @@ static void two_psds(void)
     psd_joins(1);
 }
 
+/* Psd 0 is killed, and started again with its disk. */
+static void coordinator_restarts(void)
+{
+    psd_coordinator_free(&c);
+    ps_outbox_clear(&out);
+    new_coordinator();
+    ck_assert_ok(psd_coordinator_restore(c, now, state->data, state->len));
+    add_own_shards();
+    keep_state();
+    wait_for(SECOND / 2);
+}
+
 static void stop(void)
 {
+    ps_buf_drop(&state);
     psd_coordinator_free(&c);
     ps_decoder_free(&reader);
     ps_outbox_free(&out);
@@ -1083,6 +1114,267 @@ START_TEST(worker_that_nobody_waits_for_sends_nobody_back)
 }
 END_TEST
 
+/* ---- a coordinator that is started again ------------------------------------------
+ */
+
+START_TEST(job_outlives_its_coordinator)
+{
+    struct worker w = bsp_job(), again;
+
+    whole_set(1, 10);
+    whole_set(1, 20);
+    coordinator_restarts();
+    expect_back_at(1, 20);
+    again = welcomed(1, resume(&w));
+    ck_assert_uint_eq(again.session, w.session);
+    ck_assert_uint_eq(again.incarnation, w.incarnation);
+    ck_assert_uint_ne(again.epoch, w.epoch);
+    answer(1, ask_matrix(&w, "fc1"), PS_MSG_MATRIX_OK);
+    ck_assert_uint_eq(fakes[2].n_matrices, 1);
+    ck_assert_uint_eq(fakes[0].index, 0);
+}
+END_TEST
+
+START_TEST(psd_that_had_joined_notices_nothing)
+{
+    bsp_job();
+    coordinator_restarts();
+    psd_beats(1);
+    answer(1001, 7, PS_MSG_OK);
+}
+END_TEST
+
+START_TEST(lives_are_never_used_twice)
+{
+    struct ps_buf *old;
+    uint64_t       life, epoch;
+
+    bsp_job();
+    whole_set(1, 10);
+    old = ps_buf_share(state);
+    psd_restarts(1); /* a life that was never written */
+    life = fakes[3].life;
+    epoch = fakes[3].epoch;
+    ps_buf_drop(&state);
+    state = old;
+    psds[1].control--; /* which is what the old state has */
+    coordinator_restarts();
+    ck_assert_uint_gt(fakes[3].life, life);
+    ck_assert_uint_ne(fakes[3].epoch, epoch);
+}
+END_TEST
+
+START_TEST(coordinator_may_be_started_again_on_its_way)
+{
+    struct worker w = bsp_job();
+
+    whole_set(1, 10);
+    kind_held = PS_MSG_LOAD;
+    coordinator_restarts();
+    expect_word("recovering");
+    coordinator_restarts();
+    kind_held = 0;
+    wait_for(2 * SECOND);
+    expect_back_at(1, 10);
+    welcomed(1, resume(&w));
+}
+END_TEST
+
+START_TEST(coordinator_may_be_started_again_any_number_of_times)
+{
+    struct worker w = bsp_job();
+
+    whole_set(1, 10);
+    for (unsigned i = 0; i < 300; i++)
+        coordinator_restarts();
+    expect_back_at(1, 10);
+    welcomed(1, resume(&w));
+}
+END_TEST
+
+START_TEST(hello_that_was_under_way_is_answered_when_it_is_repeated)
+{
+    struct ps_job_spec spec = spec_of(PS_BSP, 2);
+    uint64_t           request;
+    struct worker      w;
+
+    join_as(1, 0, &spec);
+    kind_held = PS_MSG_MEMBERS;
+    request = say_hello(2, 1, &spec);
+    ck_assert_ptr_null(find_answer(2, request));
+    coordinator_restarts();
+    kind_held = 0;
+    wait_for(2 * SECOND);
+    hello_number = request - 1;
+    ck_assert_uint_eq(say_hello(2, 1, &spec), request);
+    w = welcomed(2, request);
+    ck_assert_uint_eq(w.incarnation, 1); /* the same, not another start of the rank */
+}
+END_TEST
+
+START_TEST(job_without_snapshots_fails_with_its_coordinator)
+{
+    struct ps_job_spec spec = spec_of(PS_BSP, 1);
+    struct worker      w;
+
+    spec.snapshot_every = 0;
+    w = join_as(1, 0, &spec);
+    coordinator_restarts();
+    expect_word("failed");
+    ck_assert_int_eq(answer(1, resume(&w), PS_MSG_ERROR)->status, PS_ERR_UNAVAILABLE);
+}
+END_TEST
+
+START_TEST(workers_that_stay_away_are_lost_by_silence)
+{
+    bsp_job();
+    whole_set(1, 10);
+    coordinator_restarts();
+    wait_for(SILENCE - 2 * SECOND);
+    expect_word("running");
+    wait_for(4 * SECOND);
+    expect_word("finished");
+}
+END_TEST
+
+START_TEST(beats_are_no_reason_to_write)
+{
+    struct worker w = bsp_job();
+    unsigned      before = n_states;
+
+    for (uint64_t clock = 1; clock <= 50; clock++)
+        beat(&w, clock);
+    wait_for(5 * SECOND);
+    expect_word("running");
+    ck_assert_uint_eq(n_states, before);
+    ask_matrix(&w, "fc2");
+    ck_assert_uint_gt(n_states, before);
+}
+END_TEST
+
+START_TEST(state_that_could_not_be_kept_is_given_again)
+{
+    struct ps_buf *again;
+
+    bsp_job();
+    psd_coordinator_unsaved(c);
+    ck_assert_ok(psd_coordinator_save(c, &again));
+    ck_assert_ptr_nonnull(again);
+    ck_assert_uint_eq(again->len, state->len);
+    ps_buf_drop(&again);
+    ck_assert_ok(psd_coordinator_save(c, &again));
+    ck_assert_ptr_null(again);
+}
+END_TEST
+
+START_TEST(report_numbers_go_on_behind_all_that_were_given)
+{
+    struct worker           w = bsp_job();
+    struct ps_report_record record = { .name = "loss", .clock = 3, .value = 0.5 };
+    struct ps_header        h = from(&w, PS_MSG_REPORT);
+    struct ps_header        watch = { .kind = PS_MSG_WATCH, .name = "lenet" };
+
+    h.seq = 1;
+    h.n_reports = 1;
+    h.reports = &record;
+    say(1, &h);
+    ask_matrix(&w, "fc2"); /* so that the state is written */
+    coordinator_restarts();
+    h.request = ++hello_number;
+    h.seq = 2;
+    say(1, &h);
+    watch.request = ++hello_number;
+    watch.after = 1;
+    say(900, &watch);
+    ck_assert_uint_eq(answer(900, watch.request, PS_MSG_WATCH_OK)->n_reports, 1);
+    ck_assert_uint_gt(answer(900, watch.request, PS_MSG_WATCH_OK)->reports[0].number,
+                      1);
+}
+END_TEST
+
+/* What a coordinator says after a restart, but for numbers that are new each time. */
+static size_t digest_of_talk(uint8_t *into, size_t room)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < n_sent; i++) {
+        struct ps_header h = *read_head(&sent[i]);
+        struct ps_member members[8];
+        struct ps_buf   *head;
+
+        h.request = h.server_epoch = h.session = h.after = h.membership_epoch = 1;
+        for (uint32_t k = 0; k < h.n_members && k < 8; k++)
+            members[k] = h.members[k];
+        h.members = members;
+        ck_assert_ok(ps_wire_encode(&h, &head));
+        ck_assert_uint_le(at + head->len + 1, room);
+        into[at++] = (uint8_t)sent[i].route.index;
+        memcpy(into + at, head->data, head->len);
+        at += head->len;
+        ps_buf_drop(&head);
+    }
+    return at;
+}
+
+START_TEST(what_a_restored_coordinator_saves_restores_the_same)
+{
+    static uint8_t     first[1 << 16], second[1 << 16];
+    size_t             n_first, n_second;
+    struct ps_job_spec spec = spec_of(PS_BSP, 3);
+    struct worker      w = join_as(1, 0, &spec), b = join_as(2, 1, &spec);
+    struct ps_header   bye = from(&b, PS_MSG_BYE);
+    uint64_t           session = w.session;
+
+    ask_matrix(&w, "fc1");
+    ask_matrix(&w, "conv");
+    bye.text = "signal 11";
+    say(2, &bye);
+    join_as(3, 1, &spec);
+    whole_set(1, 10);
+    forget(sent, &n_sent);
+    coordinator_restarts();
+    n_first = digest_of_talk(first, sizeof(first));
+    forget(sent, &n_sent);
+    coordinator_restarts(); /* of what the restored one has saved */
+    n_second = digest_of_talk(second, sizeof(second));
+    ck_assert_uint_eq(n_first, n_second);
+    ck_assert(!memcmp(first, second, n_first));
+    ck_assert_uint_eq(told(1, PS_MSG_MEMBERS)->members[0].session, session);
+    ck_assert_uint_eq(told(1, PS_MSG_MEMBERS)->members[1].incarnation, 2);
+    ck_assert_uint_eq(told(1, PS_MSG_MEMBERS)->members[2].state, PS_MEMBER_EXPECTED);
+}
+END_TEST
+
+static void expect_refused(const void *bytes, size_t n)
+{
+    ck_assert_status(psd_coordinator_restore(c, now, bytes, n), PS_ERR_DATA);
+    ck_assert_uint_eq(psd_coordinator_n_shards(c), 0);
+}
+
+START_TEST(every_damage_of_the_state_is_refused)
+{
+    uint8_t *bytes;
+    size_t   n;
+
+    bsp_job();
+    whole_set(1, 10);
+    n = state->len;
+    bytes = malloc(n);
+    memcpy(bytes, state->data, n);
+    psd_coordinator_free(&c);
+    new_coordinator();
+    for (size_t i = 0; i < n; i++)
+        expect_refused(bytes, i);
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] ^= (uint8_t)(1u << i % 8);
+        expect_refused(bytes, n);
+        bytes[i] ^= (uint8_t)(1u << i % 8);
+    }
+    ck_assert_ok(psd_coordinator_restore(c, now, bytes, n));
+    free(bytes);
+}
+END_TEST
+
 static TCase *tcase(Suite *s, const char *name)
 {
     TCase *t = tcase_create(name);
@@ -1136,6 +1428,21 @@ static Suite *recovery_suite(void)
     tcase_add_test(t, worker_lost_between_shards_sends_the_job_back);
     tcase_add_test(t, worker_lost_between_iterations_sends_nobody_back);
     tcase_add_test(t, worker_that_nobody_waits_for_sends_nobody_back);
+
+    t = tcase(s, "a coordinator that is started again");
+    tcase_add_test(t, job_outlives_its_coordinator);
+    tcase_add_test(t, psd_that_had_joined_notices_nothing);
+    tcase_add_test(t, lives_are_never_used_twice);
+    tcase_add_test(t, coordinator_may_be_started_again_on_its_way);
+    tcase_add_test(t, coordinator_may_be_started_again_any_number_of_times);
+    tcase_add_test(t, hello_that_was_under_way_is_answered_when_it_is_repeated);
+    tcase_add_test(t, job_without_snapshots_fails_with_its_coordinator);
+    tcase_add_test(t, workers_that_stay_away_are_lost_by_silence);
+    tcase_add_test(t, beats_are_no_reason_to_write);
+    tcase_add_test(t, state_that_could_not_be_kept_is_given_again);
+    tcase_add_test(t, report_numbers_go_on_behind_all_that_were_given);
+    tcase_add_test(t, what_a_restored_coordinator_saves_restores_the_same);
+    tcase_add_test(t, every_damage_of_the_state_is_refused);
     return s;
 }
 
