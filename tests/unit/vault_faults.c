@@ -362,6 +362,39 @@ START_TEST(whenever_the_power_goes_what_was_acknowledged_is_there)
 }
 END_TEST
 
+/* psctl and restore_from, after a crash: what a journal holds counts, and stays. */
+START_TEST(a_folder_is_read_as_it_is_and_not_changed)
+{
+    const struct psd_vault_options reader = { .folder = folder, .read_only = true };
+    size_t                         n, n_journals = 0;
+
+    play();
+    n = faulty_recorded();
+    snprintf(folder, sizeof(folder), "%s/crash", place);
+    for (size_t i = done_at[0]; i <= n; i += 3) {
+        const char *found;
+        char        read[256], journal[300];
+        bool        before;
+
+        ck_assert_int_eq(mkdir(folder, 0700), 0);
+        faulty_crash(i, i, folder);
+        snprintf(journal, sizeof(journal), "%s/manifest.sqlite-journal", folder);
+        before = access(journal, F_OK) == 0;
+        ck_assert_ok(psd_vault_open(&vault, &reader));
+        strcpy(read, contents());
+        ck_assert(before == (access(journal, F_OK) == 0));
+        n_journals += before;
+        psd_vault_close(&vault);
+        ck_assert_ok(open_vault());
+        found = contents();
+        ck_assert_str_eq(read, found);
+        psd_vault_close(&vault);
+        remove_all(folder);
+    }
+    ck_assert_uint_gt(n_journals, 5);
+}
+END_TEST
+
 static Suite *faults_suite(void)
 {
     Suite *s = suite_create("vault_faults");
@@ -371,6 +404,7 @@ static Suite *faults_suite(void)
     tcase_add_loop_test(t, whichever_call_fails_what_was_there_stays, 0,
                         sizeof(steps) / sizeof(steps[0]));
     tcase_add_test(t, a_start_that_fails_can_be_repeated);
+    tcase_add_test(t, a_folder_is_read_as_it_is_and_not_changed);
     tcase_add_test(t, whenever_the_power_goes_what_was_acknowledged_is_there);
     suite_add_tcase(s, t);
     return s;
