@@ -36,6 +36,7 @@ static const struct column job_columns[] = {
     { "WORKERS", "workers", 'n' },
     { "ACTIVE", "active", 'n' },
     { "CLOCK", "clock", 'n' },
+    { "SAVED", "snapshot.clock", 'n' },
     { "PARAMETERS", "elements", 'n' },
     { "ROWS", "rows", 'n' },
     { "MEMORY", "allocated_bytes", 'b' },

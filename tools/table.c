@@ -17,9 +17,21 @@ static void format_bytes(double bytes, char *cell)
     snprintf(cell, CELL_BYTES, u ? "%.1f %s" : "%.0f %s", bytes, units[u]);
 }
 
+/* "a.b" is b of the row's object a. */
+static const json_t *value_of(const json_t *row, const char *key)
+{
+    const char *dot = strchr(key, '.');
+    char        outer[CELL_BYTES];
+
+    if (!dot)
+        return json_object_get(row, key);
+    snprintf(outer, sizeof(outer), "%.*s", (int)(dot - key), key);
+    return json_object_get(json_object_get(row, outer), dot + 1);
+}
+
 static void format_cell(const json_t *row, const struct column *c, char *cell)
 {
-    const json_t *v = json_object_get(row, c->key);
+    const json_t *v = value_of(row, c->key);
 
     if (!v || json_is_null(v))
         snprintf(cell, CELL_BYTES, "-");

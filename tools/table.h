@@ -11,7 +11,7 @@
 /* A column: its title, the key it shows, and how. */
 struct column {
     const char *title;
-    const char *key;
+    const char *key; /* "a.b": b in the object a */
     char        as; /* s text, n whole number, r rounded, d and f with 1 and 4 decimals,
                      * b bytes, B bytes per second, t seconds */
 };

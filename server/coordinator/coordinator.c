@@ -131,11 +131,17 @@ static const struct {
     bool     touches; /* what must survive, by itself and not by what follows from it */
     ps_status (*run)(struct psd_coordinator *c, const struct coord_request *r);
 } verbs[] = {
-    { PS_MSG_HELLO, true, coord_hello },    { PS_MSG_MATRIX, true, coord_matrix },
-    { PS_MSG_LIST, false, coord_list },     { PS_MSG_REPORT, false, coord_report },
-    { PS_MSG_BEAT, false, coord_beat },     { PS_MSG_BYE, true, coord_bye },
-    { PS_MSG_STATUS, false, coord_status }, { PS_MSG_WATCH, false, coord_watch },
-    { PS_MSG_JOIN, true, coord_join },      { PS_MSG_PART, true, coord_part },
+    { PS_MSG_HELLO, true, coord_hello },
+    { PS_MSG_MATRIX, true, coord_matrix },
+    { PS_MSG_LIST, false, coord_list },
+    { PS_MSG_REPORT, false, coord_report },
+    { PS_MSG_BEAT, false, coord_beat },
+    { PS_MSG_BYE, true, coord_bye },
+    { PS_MSG_STATUS, false, coord_status },
+    { PS_MSG_WATCH, false, coord_watch },
+    { PS_MSG_JOIN, true, coord_join },
+    { PS_MSG_PART, true, coord_part },
+    { PS_MSG_CHECKPOINT, false, coord_checkpoint },
 };
 
 static ps_status refuse_kind(struct psd_coordinator *c, uint32_t kind)
@@ -227,6 +233,9 @@ static void handle_shard(struct psd_coordinator *c, uint32_t shard,
         coord_saved(c, shard, h);
         return;
     }
+    for (size_t i = 0; i < c->n_jobs; i++)
+        if (coord_checkpoint_answered(c->jobs[i], shard, h))
+            return;
     operation = find_operation(c, shard, h);
     if (!operation || h->kind != PS_MSG_STATS_OK)
         return; /* answered before: it was sent twice */
@@ -286,9 +295,12 @@ static void tick_operations(struct psd_coordinator *c)
 
     if (c->stats)
         coord_operation_tick(c, c->stats, overdue);
-    for (size_t i = 0; i < c->n_jobs; i++)
+    for (size_t i = 0; i < c->n_jobs; i++) {
         if (coord_job_under_way(c->jobs[i]))
             coord_operation_tick(c, coord_job_under_way(c->jobs[i]), overdue);
+        if (c->jobs[i]->checkpoint)
+            coord_operation_tick(c, c->jobs[i]->checkpoint, overdue);
+    }
     for (uint32_t i = 0; i < c->n_shards; i++) {
         char why[PS_TEXT_BYTES];
 
@@ -323,7 +335,7 @@ static bool is_watching(const struct psd_coordinator *c)
             return true;
     for (size_t i = 0; i < c->n_jobs; i++)
         if (!coord_job_over(c->jobs[i]) || c->jobs[i]->operations ||
-            c->jobs[i]->n_observers > 0)
+            c->jobs[i]->n_observers > 0 || c->jobs[i]->checkpoint)
             return true;
     return false;
 }
@@ -355,6 +367,7 @@ void psd_coordinator_close(struct psd_coordinator *c, const char *why,
     refuse_waiting(c, c->stats);
     for (size_t i = 0; i < c->n_jobs; i++) {
         refuse_waiting(c, c->jobs[i]->operations);
+        coord_checkpoint_end(c, c->jobs[i], PS_ERR_CLOSING, c->closing_why);
         coord_members_notice(c, c->jobs[i], PS_ERR_CLOSING, c->closing_why);
     }
     for (uint32_t i = 0; i < c->n_servers; i++)

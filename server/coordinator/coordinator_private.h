@@ -30,9 +30,13 @@
 #define COORD_OBSERVERS_MAX 64u
 #define COORD_OBSERVER_RANK UINT32_MAX
 #define COORD_REPORTS_KEPT 65536u
-#define COORD_METRICS_MAX 256u      /* different names of reports in a job */
-#define COORD_MEMBERS_PIECE 512u    /* workers that one MEMBERS or JOB mentions */
-#define COORD_ASKERS_MAX 8192u      /* who wait for one operation */
+#define COORD_METRICS_MAX 256u   /* different names of reports in a job */
+#define COORD_MEMBERS_PIECE 512u /* workers that one MEMBERS or JOB mentions */
+#define COORD_ASKERS_MAX 8192u   /* who wait for one operation */
+/* Reading and writing snapshots takes as long as it takes; whether the psd is there at
+ * all is seen by its beats. */
+#define COORD_DISK_NS (600 * COORD_SECOND_NS)
+
 #define COORD_SETS_KEPT 64u         /* snapshots of a part that are remembered */
 #define COORD_ENDPOINTS_BYTES 8192u /* of all shards, so that WELCOME fits a header */
 
@@ -215,7 +219,10 @@ struct coord_job {
     struct coord_recovery *recovery; /* NULL: the job is where it should be */
     struct coord_saved    *saved;    /* [n_shards], of a job that is saved; else NULL */
     bool                   has_set;  /* once, there was a whole snapshot */
-    uint64_t               set_ns;   /* when the newest whole one was there */
+
+    struct coord_operation *checkpoint; /* somebody wants a snapshot now; or NULL */
+    uint64_t                checkpoint_ns, checkpoint_margin;
+    uint64_t                set_ns; /* when the newest whole one was there */
 };
 
 /* A psd of the cluster. */
@@ -437,6 +444,22 @@ bool coord_recovery_step(struct psd_coordinator *c, struct coord_job *job);
 void coord_recovery_tick(struct psd_coordinator *c, struct coord_job *job);
 void coord_recovery_shard_lost(struct psd_coordinator *c, struct coord_job *job,
                                uint32_t shard, const char *why);
+
+/* ---- checkpoint.c ------------------------------------------------------------------
+ */
+
+ps_status coord_checkpoint(struct psd_coordinator     *c,
+                           const struct coord_request *r) PS_CHECKED;
+bool      coord_checkpoint_answered(struct coord_job *job, uint32_t shard,
+                                    const struct ps_header *h);
+void      coord_checkpoint_step(struct psd_coordinator *c, struct coord_job *job);
+void      coord_checkpoint_tick(struct psd_coordinator *c, struct coord_job *job);
+void      coord_checkpoint_shard_lost(struct coord_job *job, uint32_t shard,
+                                      const char *why);
+
+/* Whoever waits for one is refused. */
+void coord_checkpoint_end(struct psd_coordinator *c, struct coord_job *job,
+                          ps_status status, const char *why);
 
 /* ---- sets.c ------------------------------------------------------------------------
  */

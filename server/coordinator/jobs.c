@@ -369,6 +369,7 @@ void coord_job_free(struct coord_job **job)
 
     *job = NULL;
     coord_recovery_cancel(gone);
+    coord_operation_free(&gone->checkpoint);
     while (gone->operations) {
         struct coord_operation *operation = gone->operations;
 
@@ -402,6 +403,7 @@ void coord_job_end(struct psd_coordinator *c, struct coord_job *job,
     job->status = status;
     snprintf(job->why, sizeof(job->why), "%s", why);
     coord_recovery_cancel(job);
+    coord_checkpoint_end(c, job, status, job->why);
     refuse_queue(c, job, status, job->why);
     coord_members_notice(c, job, status, job->why);
     for (uint32_t r = 0; r < job->spec.workers; r++) {
@@ -424,6 +426,7 @@ void coord_job_drop(struct psd_coordinator *c, struct coord_job *job, ps_status 
 
     job->dropping = true;
     coord_recovery_cancel(job);
+    coord_checkpoint_end(c, job, status, why);
     refuse_queue(c, job, status, why);
     coord_members_notice(c, job, status, why);
     ps_log(PS_LOG_INFO, "job %s: dropped", job->spec.name);
@@ -462,6 +465,7 @@ void coord_job_look(struct psd_coordinator *c, struct coord_job *job)
 void coord_job_shard_lost(struct psd_coordinator *c, struct coord_job *job,
                           uint32_t shard, const char *why)
 {
+    coord_checkpoint_shard_lost(job, shard, why);
     if (job->recovery) {
         coord_recovery_shard_lost(c, job, shard, why);
         return;
@@ -502,6 +506,7 @@ void coord_job_tick(struct psd_coordinator *c, struct coord_job *job)
         coord_recovery_tick(c, job);
         return;
     }
+    coord_checkpoint_tick(c, job);
     coord_members_tick(c, job);
     if (!coord_job_over(job) && !job->changed && job->n_active == 0 &&
         c->now_ns - job->idle_ns >= idle_ns)
@@ -539,9 +544,11 @@ static void sweep(struct psd_coordinator *c)
 void coord_settle(struct psd_coordinator *c)
 {
     do
-        for (size_t i = 0; i < c->n_jobs; i++)
+        for (size_t i = 0; i < c->n_jobs; i++) {
             while (!c->jobs[i]->gone && step(c, c->jobs[i]))
                 ;
+            coord_checkpoint_step(c, c->jobs[i]);
+        }
     while (trim(c));
     sweep(c);
     if (c->stats && c->stats->n_owed == 0) {

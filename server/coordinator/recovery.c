@@ -23,10 +23,6 @@
 /* After so many recovery_wait without what it needs a job fails. */
 #define PATIENCE 10u
 
-/* Reading and writing snapshots takes as long as it takes; whether the psd is there at
- * all is seen by its beats. */
-#define DISK_NS (600 * COORD_SECOND_NS)
-
 /* Bits.  A coordinator that was started again does not know of lives that the one
  * before it could not save any more, and counts on from beyond them. */
 #define LIVES_OF_A_START 20
@@ -81,6 +77,7 @@ void coord_recovery_begin(struct psd_coordinator *c, struct coord_job *job,
             return;
         }
         park_queue(job);
+        coord_checkpoint_end(c, job, PS_ERR_ROLLBACK, why);
         recovery->since_ns = c->now_ns;
         recovery->wanted = job->n_shards;
         job->recovery = recovery;
@@ -174,7 +171,7 @@ static bool ask(struct psd_coordinator *c, struct coord_job *job)
     coord_offers_forget(r);
     if (!add_step(job, PS_MSG_SETS, &step))
         return fail(c, job, PS_ERR_NO_MEMORY);
-    step->patience_ns = DISK_NS;
+    step->patience_ns = COORD_DISK_NS;
     st = compose_sets(c, job, step);
     if (st)
         return fail(c, job, st);
@@ -263,14 +260,14 @@ static bool add_steps(struct coord_job *job)
     }
     if (!add_step(job, PS_MSG_LOAD, &step))
         return false;
-    step->patience_ns = DISK_NS;
+    step->patience_ns = COORD_DISK_NS;
     /* On another layout: so that no part of it is without a snapshot when the next
      * shard is lost. */
     if (job->recovery->choice.n_parts == 0 || job->recovery->choice.own)
         return true;
     if (!add_step(job, PS_MSG_SNAPSHOT, &step))
         return false;
-    step->patience_ns = DISK_NS;
+    step->patience_ns = COORD_DISK_NS;
     return true;
 }
 

@@ -129,6 +129,7 @@ static void add_stats(struct ps_job_stats *sum, const struct ps_job_stats *s)
     if (s->batches > sum->batches)
         sum->batches = s->batches; /* every shard takes note of all of them */
     sum->waiting += s->waiting;
+    sum->save_failures += s->save_failures;
     sum->staleness_sum += s->staleness_sum;
     if (s->staleness_max > sum->staleness_max)
         sum->staleness_max = s->staleness_max;
@@ -246,6 +247,22 @@ static json_t *matrices_json(const struct psd_coordinator *c,
     return list;
 }
 
+/* Of a job of which none are made: null. */
+static json_t *snapshot_json(const struct psd_coordinator *c,
+                             const struct coord_job *job, uint64_t failures)
+{
+    uint64_t set = 0, clock = 0;
+    bool     whole = coord_saved_newest(job, &set, &clock);
+
+    if (!ps_job_is_saved(&job->spec))
+        return json_null();
+    return json_pack(
+        "{s:o, s:o, s:o, s:o}", "clock", whole ? number(clock) : json_null(), "set",
+        whole ? number(set) : json_null(), "age_seconds",
+        whole ? number((c->now_ns - job->set_ns) / COORD_SECOND_NS) : json_null(),
+        "failures", number(failures));
+}
+
 static json_t *job_json(const struct psd_coordinator *c, const struct coord_job *job)
 {
     struct ps_traffic   traffic = coord_job_traffic(job);
@@ -262,7 +279,7 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
             elements += ps_matrix_elements(&job->matrices[i]->spec);
     return json_pack(
         "{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "job", text(job->spec.name), "number", number(job->number), "state",
         coord_job_word(job), "strategy", ps_strategy_name(job->spec.strategy),
         "workers", number(job->spec.workers), "active", number(active), "clock",
@@ -278,7 +295,8 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
         number(traffic.samples), "bytes_pushed", number(traffic.bytes_pushed),
         "bytes_pulled", number(traffic.bytes_pulled), "age_seconds",
         number((c->now_ns - job->created_ns) / COORD_SECOND_NS), "members", members,
-        "matrix_accounts", matrices_json(c, job));
+        "matrix_accounts", matrices_json(c, job), "snapshot",
+        snapshot_json(c, job, account.save_failures));
 }
 
 static json_t *cluster_json(const struct psd_coordinator *c)

@@ -101,7 +101,7 @@ for key in endpoint uptime_seconds server_epoch bad_messages denied servers host
     shards shard state jobs parameter_bytes state_bytes allocated_bytes rows \
     evicted pushes pulls repeated refused waiting job number strategy workers active clock matrices elements samples bytes_pushed \
     bytes_pulled age_seconds members rank incarnation silent_seconds retries skipped late \
-    staleness_mean staleness_max matrix_accounts matrix kind dtype cols; do
+    staleness_mean staleness_max snapshot matrix_accounts matrix kind dtype cols; do
     grep -q "\"$key\":" status.json || missing="$missing $key"
 done
 is "status has every key of the manual" "$missing" ""

@@ -39,6 +39,7 @@ static struct psd {
 static struct fake {
     uint64_t       life, epoch, run, clock;
     uint32_t       index, n_shards, n_matrices, n_loads;
+    uint64_t       hurry;    /* clocks that pass between question and answer */
     uint32_t       n_loaded; /* parts of the last LOAD */
     struct ps_part loaded[PS_SHARDS_MAX];
 } fakes[N_FAKES];
@@ -122,6 +123,8 @@ static bool is_good(const struct psd *psd, const struct ps_part *part)
 
 static void obey(uint32_t shard, const struct ps_header *ask, struct ps_header *answer)
 {
+    static struct ps_job_stats stats;
+
     struct fake *f = &fakes[shard];
     struct psd  *psd = &psds[shard / EACH];
 
@@ -154,7 +157,22 @@ static void obey(uint32_t shard, const struct ps_header *ask, struct ps_header *
         answer->n_sets = psd->n_parts;
         answer->sets = psd->parts;
         break;
-    case PS_MSG_STATS: answer->kind = PS_MSG_STATS_OK; break;
+    case PS_MSG_STATS:
+        stats = (struct ps_job_stats){ .job = 1, .clock = f->clock };
+        answer->kind = PS_MSG_STATS_OK;
+        answer->n_job_stats = 1;
+        answer->job_stats = &stats;
+        f->clock += f->hurry; /* it goes on meanwhile */
+        return;
+    case PS_MSG_SNAPSHOT:
+        if (ask->clock >= f->clock) {
+            f->clock = ask->clock; /* it comes to it in time */
+            break;
+        }
+        answer->kind = PS_MSG_ERROR;
+        answer->status = PS_ERR_BAD_ARG;
+        answer->text = "it is past that clock";
+        break;
     }
     answer->clock = f->clock;
 }
@@ -1056,6 +1074,71 @@ START_TEST(what_an_older_life_saves_does_not_count)
 }
 END_TEST
 
+/* ---- asked for --------------------------------------------------------------------
+ */
+
+static uint64_t ask_checkpoint(unsigned peer)
+{
+    struct ps_header h = { .kind = PS_MSG_CHECKPOINT,
+                           .request = ++hello_number,
+                           .name = "lenet" };
+
+    say(peer, &h);
+    return h.request;
+}
+
+START_TEST(checkpoint_is_of_the_clock_of_the_furthest_shard)
+{
+    bsp_job();
+    fakes[2].clock = 7;
+    ck_assert_uint_eq(answer(60, ask_checkpoint(60), PS_MSG_OK)->clock, 7);
+    for (uint32_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(told(i, PS_MSG_SNAPSHOT)->clock, 7);
+}
+END_TEST
+
+START_TEST(checkpoint_catches_up_with_shards_that_go_on)
+{
+    bsp_job();
+    fakes[1].clock = 7;
+    fakes[1].hurry = 20;
+    ck_assert_uint_eq(answer(60, ask_checkpoint(60), PS_MSG_OK)->clock, 47 + 64);
+}
+END_TEST
+
+START_TEST(checkpoint_has_a_deadline)
+{
+    uint64_t first, second;
+
+    bsp_job();
+    kind_held = PS_MSG_SNAPSHOT;
+    first = ask_checkpoint(60);
+    wait_for(20 * SECOND);
+    second = ask_checkpoint(61);
+    ck_assert_ptr_null(find_answer(60, first));
+    wait_for(11 * SECOND);
+    ck_assert_int_eq(answer(60, first, PS_MSG_ERROR)->status, PS_ERR_TIMEOUT);
+    ck_assert_int_eq(answer(61, second, PS_MSG_ERROR)->status, PS_ERR_TIMEOUT);
+    expect_word("finished"); /* its worker was silent, but no shard was lost */
+}
+END_TEST
+
+START_TEST(checkpoint_is_refused_when_the_job_goes_back)
+{
+    uint64_t request;
+
+    bsp_job();
+    whole_set(1, 10);
+    kind_held = PS_MSG_SNAPSHOT;
+    request = ask_checkpoint(60);
+    kind_held = PS_MSG_LOAD;
+    psd_restarts(1);
+    ck_assert_int_eq(answer(60, request, PS_MSG_ERROR)->status, PS_ERR_ROLLBACK);
+    ck_assert_int_eq(answer(60, ask_checkpoint(60), PS_MSG_ERROR)->status,
+                     PS_ERR_ROLLBACK);
+}
+END_TEST
+
 /* ---- a worker that comes again ----------------------------------------------------
  */
 
@@ -1423,6 +1506,12 @@ static Suite *recovery_suite(void)
     tcase_add_test(t, snapshot_before_the_last_whole_one_is_kept);
     tcase_add_test(t, asp_keeps_the_two_newest_parts_of_each_shard);
     tcase_add_test(t, what_an_older_life_saves_does_not_count);
+
+    t = tcase(s, "asked for");
+    tcase_add_test(t, checkpoint_is_of_the_clock_of_the_furthest_shard);
+    tcase_add_test(t, checkpoint_catches_up_with_shards_that_go_on);
+    tcase_add_test(t, checkpoint_has_a_deadline);
+    tcase_add_test(t, checkpoint_is_refused_when_the_job_goes_back);
 
     t = tcase(s, "a worker that comes again");
     tcase_add_test(t, worker_lost_between_shards_sends_the_job_back);
