@@ -39,7 +39,7 @@ static bool is_elsewhere(const struct ps_header *h)
 bool psw_resume_begins(const struct psw_client *c, const struct psw_lane *lane,
                        const struct ps_header *h)
 {
-    if (h->kind != PS_MSG_ERROR || !c->welcome || c->broken)
+    if (h->kind != PS_MSG_ERROR || !c->welcome)
         return false;
     if (h->status == PS_ERR_ROLLBACK)
         return true;

@@ -287,6 +287,31 @@ START_TEST(pushes_are_numbered_on_from_what_the_shard_has)
 }
 END_TEST
 
+/* What was set for the iteration that is void is not that of the next one. */
+START_TEST(next_iteration_begins_as_any_other)
+{
+    float             w[4] = { 0 };
+    struct psw_span   span = all_of(opened("w", 1, 4, PS_F32), w, w);
+    struct ps_ticket *first = move(PSW_PUSH, &span, 1), *second, *t;
+    struct ps_header  late = answer_to(only_sent().h.request, PS_MSG_ERROR);
+
+    second = move(PSW_PUSH, &span, 1);
+    late.status = PS_ERR_STALE;
+    late.seq = 1;
+    late.clock = 40; /* from where it would go on */
+    give(shard(0), &late, NULL, NULL, 0);
+    psw_client_batches(client, 5);
+    go_back(1);
+    assert_ended(first, PS_OK);
+    assert_ended(second, PS_ERR_ROLLBACK);
+    t = move(PSW_PUSH | PSW_FINISH, &span, 1);
+    ck_assert_uint_eq(only_sent().h.batches, 1);
+    ck_assert_uint_eq(only_sent().h.parts, 1);
+    ck_assert_uint_eq(psw_client_clock(client), 8);
+    psw_ticket_drop(&t);
+}
+END_TEST
+
 START_TEST(version_of_the_old_life_is_not_behind_the_new_gradients)
 {
     float             w[4] = { 0 };
@@ -312,8 +337,8 @@ START_TEST(clock_is_the_lowest_of_the_shards)
     notice(6);
     welcome_to(6, 3, 0);
     there(2, asked_at(2), 12, 4, 0);
-    there(0, asked_at(0), 10, 3, 0);
-    there(1, asked_at(1), 11, 2, 0);
+    there(0, asked_at(0), 11, 3, 0);
+    there(1, asked_at(1), 10, 2, 0);
     ck_assert_uint_eq(psw_client_clock(client), 10);
 }
 END_TEST
@@ -1018,6 +1043,7 @@ static Suite *resume_suite(void)
     tcase_add_test(one, nothing_but_the_resume_is_sent_while_it_lasts);
     tcase_add_test(one, lost_requests_of_the_resume_are_repeated_byte_for_byte);
     tcase_add_test(one, pushes_are_numbered_on_from_what_the_shard_has);
+    tcase_add_test(one, next_iteration_begins_as_any_other);
     tcase_add_test(one, version_of_the_old_life_is_not_behind_the_new_gradients);
     tcase_add_test(one, late_answer_of_the_old_life_writes_nothing);
     tcase_add_test(one, hello_that_meets_another_rollback_is_said_again);
