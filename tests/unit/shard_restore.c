@@ -311,15 +311,15 @@ START_TEST(parts_of_an_iteration_in_the_snapshot_are_not_applied_again)
 }
 END_TEST
 
-/* It goes back twice, and has sent one more part in between. */
+/* It goes back twice, and has sent only the first part again in between. */
 START_TEST(parts_stay_known_when_the_job_goes_back_again)
 {
     start(1, spec_of(PS_ASP, 2));
     iteration_in_thirds(1, 1);
     push_third(2, 0, 4);
-    push_third(2, 1, 5);
-    push(1, 1);
     push_third(2, 2, 6);
+    push(1, 1);
+    push_third(2, 1, 5);
     read_model(straight);
     stop_shards();
     life = 0;
@@ -327,10 +327,10 @@ START_TEST(parts_stay_known_when_the_job_goes_back_again)
     start(1, spec_of(PS_ASP, 2));
     iteration_in_thirds(1, 1);
     push_third(2, 0, 4);
+    push_third(2, 2, 6);
     expect(command(0, order(PS_MSG_SNAPSHOT)), PS_MSG_OK);
     go_back(1, 1);
     push_third(2, 0, 4);
-    push_third(2, 1, 5);
     push(1, 1);
     expect(command(0, order(PS_MSG_SNAPSHOT)), PS_MSG_OK);
     go_back(1, 2);
@@ -400,6 +400,32 @@ START_TEST(a_worker_that_came_after_the_snapshot_is_new)
     workers[0].seq[0] = 2;
     push(0, 3); /* for which nobody waits for the other */
     ck_assert_uint_eq(account(0).clock, 3);
+}
+END_TEST
+
+START_TEST(members_that_are_named_after_a_load_are_taken)
+{
+    static const struct ps_part part = { 0, 1, 2, 1 };
+    struct ps_matrix_spec       w = dense_spec();
+    struct ps_member            m = { .incarnation = 1, .state = PS_MEMBER_ACTIVE };
+    struct ps_header            h;
+
+    start(1, saved_job(PS_BSP, 1, 2));
+    train(1, 3);
+    life++;
+    h = job_order(0);
+    h.membership_epoch = 100; /* of members that the snapshot makes forget */
+    expect(command(0, h), PS_MSG_OK);
+    add_matrix(&w, &place);
+    expect(load_parts(0, &part, 1), PS_MSG_OK);
+    m.session = session_of(0) + 1000;
+    h = members(&m, 1);
+    h.membership_epoch = 100;
+    expect(command(0, h), PS_MSG_OK);
+    h = worker_header(PS_MSG_RESUME, 0, 0);
+    h.session = m.session;
+    hand(0, 0, &h, NULL, 0);
+    ck_assert_uint_eq(expect(h.request, PS_MSG_RESUME_OK), 2);
 }
 END_TEST
 
@@ -756,6 +782,7 @@ static Suite *restore_suite(void)
 
     tcase_add_checked_fixture(who, begin, end);
     tcase_add_test(who, a_worker_that_came_after_the_snapshot_is_new);
+    tcase_add_test(who, members_that_are_named_after_a_load_are_taken);
     tcase_add_test(who, whoever_rested_is_at_the_end_of_its_epoch);
     tcase_add_test(who, a_worker_that_had_left_stays_away);
     suite_add_tcase(s, who);
