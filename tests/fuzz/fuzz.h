@@ -67,6 +67,7 @@ struct fuzz_message {
     struct ps_matrix_spec   matrices[FUZZ_LIST_MAX];
     struct ps_range         ranges[FUZZ_LIST_MAX];
     struct ps_slot_run      slot_runs[FUZZ_LIST_MAX];
+    struct ps_part          sets[FUZZ_LIST_MAX];
     struct ps_member        members[FUZZ_LIST_MAX];
     struct ps_report_record reports[FUZZ_LIST_MAX];
     const char             *endpoints[FUZZ_LIST_MAX];

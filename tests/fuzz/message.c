@@ -50,7 +50,7 @@ static const struct {
     FIELD('o', map_epoch),   FIELD('#', seq),          FIELD('c', clock),
     FIELD('v', version),     FIELD('p', parts),        FIELD('b', batches),
     FIELD('a', after),       FIELD('w', wait_ms),      FIELD('x', index),
-    FIELD('n', n_shards),    FIELD('P', pid),
+    FIELD('n', n_shards),    FIELD('P', pid),          FIELD('u', run),
 };
 
 static bool take_field(struct fuzz_input *in, char letter, struct ps_header *h)
@@ -157,6 +157,17 @@ static void take_slot_runs(struct fuzz_input *in, struct fuzz_message *m)
     }
 }
 
+static void take_sets(struct fuzz_input *in, struct fuzz_message *m)
+{
+    m->h.n_sets = take_count(in);
+    for (uint32_t i = 0; i < m->h.n_sets; i++) {
+        m->sets[i].index = take_u32(in);
+        m->sets[i].n_shards = take_u32(in);
+        m->sets[i].set = fuzz_number(in);
+        m->sets[i].life = fuzz_number(in);
+    }
+}
+
 static void take_endpoints(struct fuzz_input *in, struct fuzz_message *m)
 {
     m->h.n_endpoints = take_count(in);
@@ -222,6 +233,7 @@ static bool take_part(struct fuzz_input *in, char letter, struct fuzz_message *m
     case 'M': take_matrices(in, m); return true;
     case 'R': take_ranges(in, m); return true;
     case 'S': take_slot_runs(in, m); return true;
+    case 'Z': take_sets(in, m); return true;
     case 'B': take_members(in, m); return true;
     case 'D': take_endpoints(in, m); return true;
     case 'V': take_reports(in, m); return true;
@@ -247,6 +259,7 @@ void fuzz_message(struct fuzz_input *in, struct fuzz_message *m)
     m->h.matrices = m->matrices;
     m->h.ranges = m->ranges;
     m->h.slot_runs = m->slot_runs;
+    m->h.sets = m->sets;
     m->h.members = m->members;
     m->h.reports = m->reports;
     m->h.endpoints = m->endpoints;

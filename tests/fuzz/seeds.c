@@ -63,6 +63,10 @@ struct seed {
 #define MATRIX_ADD "\x2a"
 #define MEMBERS "\x2b"
 #define STATS "\x2c"
+#define SETS "\x2e"
+#define LOAD "\x30"
+#define SNAPSHOT "\x31"
+#define RESUME "\x38"
 #define STATS_OK "\x2d"
 #define PUSH "\x32"
 #define PUSH_OK "\x33"
@@ -162,6 +166,13 @@ static const struct seed shards[] = {
     SEED("waits", "\x00" DENSE_PULL("\x00", "\x0a", "\x02") "t\x64" PEER("\x01")
                       PULL WHO("\x01", "\x0b") "q\x09"
                                                "c\x01w\x32" WHOLE STOP "t\x64"),
+    SEED("saved", BOTH("\x80", "\x01", "\x02") PEER("\x03") SNAPSHOT
+         "q\x01j\x01s\xc8"
+         "c\x02" STOP PEER("\x03") JOB "q\x02j\x01s\xc8n\x01"
+                                       "a\x01" SPEC("\x02") STOP PEER("\x03") SETS
+         "q\x03s\xc8" STOP                                       PEER("\x03") LOAD
+         "q\x04j\x01s\xc8Z\x01\x00\x01\x02\x00" STOP             PEER("\x00")
+             RESUME WHO("\x00", "\x0a") STOP),
     SEED("control", "\x00" PEER("\x03") MEMBERS
          "q\x01j\x01s\xc8"
          "E\x02"

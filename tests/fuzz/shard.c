@@ -10,6 +10,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include "server/shard/errand.h"
 #include "server/shard/request.h"
 
 #include <math.h>
@@ -85,6 +86,55 @@ static uint64_t digest_of(void)
     return digest;
 }
 
+/* ---- the disk ------------------------------------------------------------------ */
+
+static struct psd_image *saved; /* the last one; NULL: it was read, or there is none */
+
+static void save(struct psd_errand *e)
+{
+    bool full = e->id % 5 == 0;
+
+    psd_image_free(full ? &e->image : &saved);
+    if (!full)
+        saved = e->image;
+    psd_shard_saved(shard, now, e->id, full ? PS_ERR_SYSTEM : PS_OK, full ? "full" : "",
+                    &out);
+}
+
+static void read_back(const struct psd_errand *e)
+{
+    struct psd_image *image = saved;
+
+    saved = NULL;
+    psd_shard_loaded(shard, now, e->id, &image, image ? 1 : 0,
+                     image ? PS_OK : PS_ERR_DATA, image ? "" : "nothing there", &out);
+}
+
+static void list(const struct psd_errand *e)
+{
+    struct ps_part part = { 0 };
+
+    if (saved)
+        part =
+            (struct ps_part){ saved->index, saved->n_shards, saved->set, saved->life };
+    psd_shard_listed(shard, now, e->id, &part, saved ? 1 : 0, PS_OK, "", &out);
+}
+
+static void do_errands(void)
+{
+    struct psd_errand e;
+
+    while (psd_shard_errand(shard, &e)) {
+        fuzz_require(e.n_parts <= PS_SETS_MAX && strlen(e.job) < sizeof(e.job));
+        switch (e.kind) {
+        case PSD_SAVE: save(&e); break;
+        case PSD_LOAD: read_back(&e); break;
+        case PSD_LIST: list(&e); break;
+        case PSD_FORGET: break;
+        }
+    }
+}
+
 /* ---- messages ------------------------------------------------------------------ */
 
 /* How a request was answered: kind 0, not yet. */
@@ -101,6 +151,7 @@ static struct answer give(struct ps_parcel *p, uint64_t request)
     struct ps_route from = p->route;
 
     psd_shard_handle(shard, now, p, &out);
+    do_errands();
     fuzz_require(p->head == NULL && p->n_frames == 0);
     for (size_t i = 0; i < out.n; i++) {
         const struct ps_header *h = fuzz_sent(&out.parcels[i]);
@@ -199,7 +250,7 @@ static void control(struct ps_header *h)
     fuzz_require(give(&p, 1).kind == PS_MSG_OK);
 }
 
-/* Two bits each: strategy, optimiser, scale; one: not finite. */
+/* Two bits each: strategy, optimiser, scale; one each: not finite, saved. */
 static void make_job(uint8_t choice)
 {
     static const uint32_t optimisers[] = { PS_SGD, PS_ADAM, PS_FTRL, PS_MOMENTUM };
@@ -216,6 +267,7 @@ static void make_job(uint8_t choice)
     if (spec.strategy == PS_ASP || spec.strategy == PS_SSP)
         spec.scale = scales[choice / 16 % 4];
     spec.nonfinite = choice / 64 % 2 ? PS_NONFINITE_SKIP : PS_NONFINITE_REFUSE;
+    spec.snapshot_every = choice / 128 * 2;
     control(&h);
 }
 
@@ -268,6 +320,7 @@ static void pass_time(uint64_t ms)
 {
     now += ms * UINT64_C(1000000);
     psd_shard_tick(shard, now, &out);
+    do_errands();
     for (size_t i = 0; i < out.n; i++)
         fuzz_sent(&out.parcels[i]);
     ps_outbox_clear(&out);
@@ -277,7 +330,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 {
     struct fuzz_input        in = { bytes, n_bytes };
     struct psd_shard_options options = { .control = CONTROL,
-                                         .backend = &psd_backend_cpu };
+                                         .backend = &psd_backend_cpu,
+                                         .can_save = true };
 
     fuzz_listen();
     now = last_request = 1;
@@ -298,5 +352,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         fuzz_sent(&out.parcels[i]);
     ps_outbox_free(&out);
     psd_shard_free(&shard);
+    psd_image_free(&saved);
     return 0;
 }
