@@ -1,5 +1,5 @@
 #!/bin/sh
-# Jobs that are saved, and a psd that is killed and started again: the model is, bit for
+# Jobs that are saved, and psds that are killed and started again: the model is, bit for
 # bit, that of a run to which nothing happened, and every iteration counts once.
 . "$top_srcdir/tests/system/lib.sh"
 
@@ -7,7 +7,7 @@ back=$top_builddir/tests/system/worker_back
 alike="loop:bsp train:bsp layers:bsp own:bsp" # their model is a function of the job
 counted="loop:asp train:asp layers:asp loop:ssp"
 
-plan 27
+plan 44
 
 # serve NAME OPTION...: a psd with a folder for snapshots; again where it was before.
 serve() {
@@ -96,6 +96,37 @@ done
 job=struck_train_bsp_0.out
 ok "ps_train did again what was lost" \
     test "$(grep -c '^done' $job)" -gt "$(sort -u $job | grep -c '^done')"
+
+# ---- the whole cluster is killed, twice ----------------------------------------------
+
+apart=$PSW_COORDINATOR
+serve alone --set worker_silence=3 --set shards=3
+export PSW_COORDINATOR="$endpoint"
+start_all felled $alike $counted
+for one in $alike $counted; do
+    wait_until has_done "$(job_of felled "$one")" 20
+done
+psd_stop alone KILL
+serve alone --set worker_silence=3 --set shards=3
+went_back() {
+    grep -q '^back' felled_loop_bsp_0.out
+}
+ok "workers live without any server, and hear of it when it is back" wait_until went_back
+wait_until has_done felled_loop_bsp 30
+psd_stop alone KILL
+serve alone --set worker_silence=3 --set shards=3
+for one in $alike $counted; do
+    ok "$one: all train to the end" ended "$(job_of felled "$one")"
+done
+for one in $alike; do
+    is "$one: and have the same model" "$(model_of "$(job_of felled "$one")")" \
+        "$(cat "calm_${one%:*}")"
+done
+for one in $counted; do
+    model=$(model_of "$(job_of felled "$one")")
+    is "$one: and every iteration counts, once" "${model#* }" "60-60 60-60"
+done
+PSW_COORDINATOR=$apart
 
 # ---- a worker is killed, and started again -------------------------------------------
 
