@@ -65,7 +65,8 @@ static char **joined_environment(char *const *more)
 
 ps_status process_start(struct process *p, char *const *argv, char *const *environment)
 {
-    int    log = open(p->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int    again = p->ended ? O_APPEND : O_TRUNC;
+    int    log = open(p->log, O_WRONLY | O_CREAT | O_CLOEXEC | again, 0666);
     char **all = joined_environment(environment);
     pid_t  parent = getpid();
     pid_t  pid;
@@ -95,6 +96,26 @@ bool process_ended(struct process *p)
         p->pid = 0;
     }
     return p->ended;
+}
+
+bool process_runs(struct process *p)
+{
+    return p->pid > 0 && !process_ended(p);
+}
+
+void process_signal(const struct process *p, int number)
+{
+    if (p->pid > 0)
+        kill(-p->pid, number);
+}
+
+void process_kill(struct process *p)
+{
+    process_signal(p, SIGKILL);
+    if (p->pid > 0 && waitpid(p->pid, &p->wait_status, 0) == p->pid) {
+        p->ended = true;
+        p->pid = 0;
+    }
 }
 
 bool process_succeeded(const struct process *p)
@@ -154,8 +175,7 @@ static bool all_ended(struct process *list, size_t n)
 static void signal_all(const struct process *list, size_t n, int number)
 {
     for (size_t i = 0; i < n; i++)
-        if (list[i].pid > 0)
-            kill(-list[i].pid, number);
+        process_signal(&list[i], number);
 }
 
 void process_stop_all(struct process *list, size_t n, int grace_ms)

@@ -23,9 +23,19 @@ struct process {
     int   wait_status; /* once ended */
 };
 
-/* `environment`: "NAME=value" strings added to the caller's own, NULL at the end. */
+/* `environment`: "NAME=value" strings added to the caller's own, NULL at the end.  One
+ * that ran before is started again, and goes on with its log. */
 ps_status process_start(struct process *p, char *const *argv,
                         char *const *environment) PS_CHECKED;
+
+/* Started, and not ended.  Never blocks. */
+bool process_runs(struct process *p);
+
+/* To it and all of its group; to one that does not run, nothing. */
+void process_signal(const struct process *p, int number);
+
+/* SIGKILL, and waits for its end. */
+void process_kill(struct process *p);
 
 /* Has it ended?  Never blocks. */
 bool process_ended(struct process *p);

@@ -2,6 +2,7 @@
 #include "tools/progress.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -111,6 +112,21 @@ void progress_show(struct progress *p, const struct record *r, uint32_t epochs,
     describe(p, r, rest, sizeof(rest));
     fprintf(stderr, "%.0f s: %.0f %%, iteration %ju%s\n", seconds, 100 * done,
             (uintmax_t)r->clock, rest);
+}
+
+void progress_say(struct progress *p, const char *fmt, ...)
+{
+    va_list args;
+
+    if (p->quiet)
+        return;
+    if (p->drawn)
+        fputs("\r\033[K", stderr);
+    p->drawn = false;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
 }
 
 void progress_end(struct progress *p)

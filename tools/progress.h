@@ -24,6 +24,10 @@ void progress_start(struct progress *p, bool quiet);
 void progress_show(struct progress *p, const struct record *r, uint32_t epochs,
                    uint64_t total_clocks, double seconds);
 
+/* Something has happened: a line of its own. */
+void progress_say(struct progress *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* The run is over and everything reported: tells what is left to tell. */
 void progress_finish(struct progress *p, const struct record *r);
 

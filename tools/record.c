@@ -324,10 +324,11 @@ static json_int_t counter(const json_t *job, const char *key)
     return json_integer_value(json_object_get(job, key));
 }
 
-/* Every start of a rank has a number, from 1. */
-static json_int_t restarts(const json_t *job)
+/* Every start of a rank has a number, from 1; but one that ended before it could join
+ * has left none.  psds are started again by psexp alone. */
+static json_int_t restarts(const struct summary *s)
 {
-    const json_t *members = json_object_get(job, "members");
+    const json_t *members = json_object_get(s->job, "members");
     json_int_t    n = 0;
 
     for (size_t i = 0; i < json_array_size(members); i++) {
@@ -335,7 +336,7 @@ static json_int_t restarts(const json_t *job)
 
         n += starts > 1 ? starts - 1 : 0;
     }
-    return n;
+    return s->server_starts + (n > s->worker_starts ? n : s->worker_starts);
 }
 
 static json_t *summary_of(const struct summary *s)
@@ -377,7 +378,9 @@ static json_t *summary_of(const struct summary *s)
         json_pack("{s:f, s:I}", "mean",
                   json_number_value(json_object_get(s->job, "staleness_mean")), "max",
                   counter(s->job, "staleness_max")));
-    json_object_set_new(o, "restarts", json_integer(restarts(s->job)));
+    json_object_set_new(o, "restarts", json_integer(restarts(s)));
+    json_object_set_new(o, "faults",
+                        s->faults ? json_deep_copy(s->faults) : json_array());
     json_object_set_new(o, "model_hash", text_or_null(s->model_hash));
     json_object_set_new(o, "failure", text_or_null(s->failure));
     return o;

@@ -99,6 +99,8 @@ struct summary {
     const char                 *model_hash;          /* "" = none */
     const json_t               *results;             /* lines; NULL: none */
     const char                 *failure;             /* "" = none */
+    unsigned      server_starts, worker_starts;      /* again, by psexp, on purpose */
+    const json_t *faults;                            /* list; NULL: none */
 };
 
 /* Writes summary.json; *out (if not NULL) is the caller's to decref. */

@@ -13,8 +13,10 @@
 #include "common/net/net.h"
 #include "tools/ask.h"
 #include "tools/blas.h"
+#include "tools/faults.h"
 #include "tools/find.h"
 #include "tools/folder.h"
+#include "tools/port.h"
 #include "tools/process.h"
 #include "tools/progress.h"
 #include "tools/record.h"
@@ -35,7 +37,8 @@
 #define START_SECONDS 30   /* for a psd to be ready */
 #define SILENCE_SECONDS 60 /* without an answer from a coordinator that runs */
 #define WATCH_MS 200
-#define GRACE_MS 5000 /* between SIGTERM and SIGKILL */
+#define WATCH_FAULTS_MS 20 /* while there is something to be done to somebody */
+#define GRACE_MS 5000      /* between SIGTERM and SIGKILL */
 #define EXIT_INTERRUPTED 130
 
 struct run {
@@ -56,6 +59,8 @@ struct run {
     struct asker   *asker;
     struct record   record;
     struct progress progress;
+    struct faults   faults;
+    unsigned        port; /* of the first psd; 0: any */
     uint64_t        workers_ns, end_ns;
     uint64_t        total_clocks;
     uint64_t        answered_ns;         /* when the coordinator last answered */
@@ -212,7 +217,7 @@ static ps_status prepare_processes(struct run *r)
         if (!r->processes[i].log)
             return ps_fail(PS_ERR_NO_MEMORY, "no memory");
     }
-    return PS_OK;
+    return faults_prepare(&r->faults, e, servers(r), workers(r));
 }
 
 /* ---- psd ----------------------------------------------------------------------- */
@@ -228,6 +233,30 @@ static ps_status make_token(struct run *r)
     return PS_OK;
 }
 
+/* A psd that will be killed has to be found again where it was, though nobody holds its
+ * port meanwhile. */
+static ps_status choose_port(struct run *r)
+{
+    for (size_t i = 0; i < r->faults.n; i++)
+        if (r->faults.list[i].asked->kill == PS_VICTIM_PSD &&
+            r->faults.list[i].number == 0)
+            return port_choose(&r->port);
+    return PS_OK;
+}
+
+/* In YAML's double quotes. */
+static bool put_quoted(const char *text, FILE *f)
+{
+    bool bad = putc('"', f) == EOF;
+
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            bad |= putc('\\', f) == EOF;
+        bad |= putc(*text, f) == EOF;
+    }
+    return bad || putc('"', f) == EOF;
+}
+
 /* Its share of the shards, and the first psd's address for the others. */
 static ps_status write_server_config(struct run *r, unsigned number, const char *path)
 {
@@ -241,8 +270,17 @@ static ps_status write_server_config(struct run *r, unsigned number, const char 
         return ps_fail(PS_ERR_SYSTEM, "cannot write %s: %m", path);
     bad = fchmod(fileno(f), 0600) != 0; /* it holds the token */
     bad |= fprintf(f, "shards: %u\ntoken: \"%s\"\n", shards, r->token) < 0;
+    bad |= fprintf(f, "worker_silence: %.17g\nshard_timeout: %.17g\n",
+                   e->worker_silence, e->shard_timeout) < 0;
+    if (ps_job_is_saved(&e->job)) {
+        char *state = folder_numbered(r->folder, "psd", number, "state");
+
+        bad |= !state || fputs("state: ", f) < 0 || put_quoted(state, f) ||
+               putc('\n', f) == EOF;
+        free(state);
+    }
     if (number == 0)
-        bad |= fputs("listen: tcp://127.0.0.1:0\n", f) < 0;
+        bad |= fprintf(f, "listen: tcp://127.0.0.1:%u\n", r->port) < 0;
     else
         bad |= fprintf(f, "coordinator: %s\nshard_listen: tcp://127.0.0.1:0\n",
                        r->coordinator) < 0;
@@ -263,6 +301,8 @@ static ps_status start_server(struct run *r, unsigned number)
         st = ps_fail(PS_ERR_NO_MEMORY, "no memory");
     else
         st = write_server_config(r, number, config);
+    if (!st && servers(r)[number].ended && unlink(announce) != 0 && errno != ENOENT)
+        st = ps_fail(PS_ERR_SYSTEM, "cannot remove %s: %m", announce); /* it is old */
     if (!st)
         st = process_start(&servers(r)[number], argv, environment);
     free(config);
@@ -325,6 +365,8 @@ static ps_status start_servers(struct run *r)
 {
     ps_status st = make_token(r);
 
+    if (!st)
+        st = choose_port(r);
     for (unsigned i = 0; !st && i < r->n_servers; i++) {
         st = start_server(r, i);
         if (!st)
@@ -394,16 +436,17 @@ static ps_status start_workers(struct run *r)
 
 static ps_status check_processes(struct run *r, bool *all_done)
 {
-    *all_done = true;
+    *all_done = !faults_open(&r->faults);
     for (size_t i = 0; i < r->n_servers; i++)
-        if (process_ended(&servers(r)[i]))
+        if (process_ended(&servers(r)[i]) && !faults_killed(&r->faults, &servers(r)[i]))
             return ended_early(&servers(r)[i]);
     if (r->testing && process_ended(tester(r)))
         return ended_early(tester(r));
     for (size_t i = 0; i < r->n_workers; i++) {
         if (!process_ended(&workers(r)[i]))
             *all_done = false;
-        else if (!process_succeeded(&workers(r)[i]))
+        else if (!process_succeeded(&workers(r)[i]) &&
+                 !faults_killed(&r->faults, &workers(r)[i]))
             return ended_early(&workers(r)[i]);
     }
     return PS_OK;
@@ -429,6 +472,9 @@ static ps_status watch(struct run *r)
         r->answered_ns = ps_now_ns();
         if (h.job_spec)
             r->total_clocks = h.job_spec->clocks_per_epoch * r->experiment->epochs;
+        for (uint32_t i = 0; i < h.n_members; i++)
+            faults_rank_taken(&r->faults, h.members[i].rank,
+                              h.members[i].state == PS_MEMBER_ACTIVE);
         st = record_take(&r->record, &h);
     } while (!st && h.n_reports > 0);
     return st;
@@ -452,6 +498,37 @@ static ps_status start_tester(struct run *r)
     return start_worker(r, (unsigned)r->n_workers);
 }
 
+static ps_status start_again(struct run *r)
+{
+    struct fault *fault;
+    ps_status     st = PS_OK;
+
+    while (!st && (fault = faults_start(&r->faults, seconds_since(r->workers_ns)))) {
+        if (fault->is_server)
+            st = start_server(r, fault->number);
+        else
+            st = start_worker(r, fault->number);
+        if (!st)
+            faults_started(&r->faults, fault, seconds_since(r->workers_ns),
+                           &r->progress);
+    }
+    return st;
+}
+
+/* Faults that are due, and those that end.  While the coordinator is away or stopped
+ * nobody is asked, so that it comes back in time. */
+static ps_status watch_with_faults(struct run *r)
+{
+    ps_status st = PS_OK;
+
+    if (faults_silent(&r->faults, &servers(r)[0]))
+        r->answered_ns = ps_now_ns();
+    else
+        st = watch(r);
+    faults_act(&r->faults, r->record.clock, seconds_since(r->workers_ns), &r->progress);
+    return st ? st : start_again(r);
+}
+
 static ps_status watch_until_done(struct run *r)
 {
     bool      all_done = false;
@@ -460,7 +537,7 @@ static ps_status watch_until_done(struct run *r)
     while (!st && !all_done) {
         st = check_processes(r, &all_done);
         if (!st)
-            st = watch(r);
+            st = watch_with_faults(r);
         if (!st)
             st = start_tester(r);
         if (st)
@@ -472,7 +549,9 @@ static ps_status watch_until_done(struct run *r)
             break;
         }
         if (!all_done)
-            st = sleep_ms(WATCH_MS);
+            st = sleep_ms(faults_ahead(&r->faults) || faults_open(&r->faults)
+                              ? WATCH_FAULTS_MS
+                              : WATCH_MS);
     }
     r->end_ns = ps_now_ns();
     progress_end(&r->progress);
@@ -609,7 +688,7 @@ static void tell_result(const struct run *r, const json_t *summary)
 static ps_status summarise(struct run *r)
 {
     uint64_t       end = r->end_ns ? r->end_ns : ps_now_ns();
-    json_t        *json = NULL;
+    json_t        *json = NULL, *faults = faults_json(&r->faults);
     struct summary s = {
         .experiment = r->experiment,
         .record = &r->record,
@@ -620,12 +699,17 @@ static ps_status summarise(struct run *r)
         .model_hash = r->model_hash,
         .results = r->results,
         .failure = r->failure,
+        .server_starts = r->faults.server_starts,
+        .worker_starts = r->faults.worker_starts,
+        .faults = faults,
     };
-    ps_status st = record_summary(&s, r->folder, &json);
+    ps_status st = faults ? record_summary(&s, r->folder, &json)
+                          : ps_fail(PS_ERR_NO_MEMORY, "no memory for a summary");
 
     if (!st && !r->failure[0])
         tell_result(r, json);
     json_decref(json);
+    json_decref(faults);
     return st;
 }
 
@@ -635,6 +719,7 @@ static void free_run(struct run *r)
          i++)
         process_free(&r->processes[i]);
     free(r->processes);
+    faults_free(&r->faults);
     for (size_t i = 0; i < r->n_words; i++)
         free(r->words[i]);
     free(r->words);
@@ -677,6 +762,8 @@ static ps_status carry_out(struct run *r)
         st = collect(r);
     if (!st)
         progress_finish(&r->progress, &r->record);
+    if (!st)
+        faults_tell_missed(&r->faults);
     return st;
 }
 

@@ -69,6 +69,10 @@ static void describe_type(const struct checked *c, char out[EXPECTED_BYTES])
     char more[EXPECTED_BYTES - 64] = "";
 
     switch (c->type->type) {
+    case CYAML_SEQUENCE:
+        list_keys(c->type->sequence.entry->mapping.fields, more, sizeof(more));
+        snprintf(out, EXPECTED_BYTES, "a list of mappings with keys of %s", more);
+        break;
     case CYAML_MAPPING:
         list_keys(c->type->mapping.fields, more, sizeof(more));
         snprintf(out, EXPECTED_BYTES, "a mapping with keys of %s", more);
@@ -227,12 +231,35 @@ static ps_status check_child(const struct checked *map, const struct ps_node *ch
     return check(&c);
 }
 
+static ps_status check_list(const struct checked *list)
+{
+    char           where[PS_WHERE_BYTES];
+    struct checked c = *list;
+    ps_status      st = PS_OK;
+
+    if (list->node->kind != PS_NODE_LIST)
+        return wrong_type(list);
+    if (list->node->n > list->type->sequence.max) {
+        ps_node_where(list->node, list->file, where);
+        return ps_fail(PS_ERR_CONFIG, "%s: %zu entries, expected at most %u", where,
+                       list->node->n, list->type->sequence.max);
+    }
+    c.type = list->type->sequence.entry;
+    for (size_t i = 0; !st && i < list->node->n; i++) {
+        c.node = list->node->children[i];
+        st = check(&c);
+    }
+    return st;
+}
+
 static ps_status check(const struct checked *c)
 {
     ps_status st = PS_OK;
 
     if (c->type->type == CYAML_IGNORE)
         return PS_OK;
+    if (c->type->type == CYAML_SEQUENCE)
+        return check_list(c);
     if (c->type->type != CYAML_MAPPING)
         return check_scalar(c);
     if (c->node->kind != PS_NODE_MAP)

@@ -56,6 +56,21 @@ struct ps_setting {
     char *value;
 };
 
+/* Who is meant by a fault. */
+enum ps_fault_victim { PS_VICTIM_NONE, PS_VICTIM_PSD, PS_VICTIM_WORKER };
+
+/* One entry of `faults:`, what is done to a process of the run on purpose.  Either
+ * `kill` or `stop` says to whom, the other is PS_VICTIM_NONE. */
+struct ps_fault {
+    uint32_t kill, stop;
+    uint32_t process;       /* of psd, below server_processes [0] */
+    uint32_t rank;          /* of a worker, below workers [0] */
+    uint64_t at_clock;      /* of the job, from 1 */
+    bool     restart;       /* kill: it is started again [true] */
+    double   restart_after; /* seconds, 0 .. 86400 [0] */
+    double   duration;      /* stop: seconds until it goes on, `for` */
+};
+
 /* An experiment file, psexp(1).  `job.name` is `name`, `job.seed` is `seed`,
  * `job.workers` is workers.count. */
 struct ps_experiment {
@@ -65,6 +80,8 @@ struct ps_experiment {
 
     uint32_t server_processes; /* psd processes, 1 .. 64 [1] */
     uint32_t server_shards;    /* of all processes together, 1 .. 256 [2] */
+    double   worker_silence;   /* seconds until a worker is lost, 1 .. 3600 [15] */
+    double   shard_timeout;    /* seconds for a shard's answer, 1 .. 3600 [10] */
 
     uint32_t workers; /* 1 .. 4096 [1] */
     char    *command; /* the worker program and its arguments */
@@ -90,6 +107,9 @@ struct ps_experiment {
                         * after each epoch */
     uint64_t test_limit;    /* samples of the test set; 0 = all */
     double   stop_accuracy; /* end the run when a test reaches it, 0 .. 1; 0: do not */
+
+    size_t           n_faults;
+    struct ps_fault *faults;
 
     char    *data_format; /* idx, libsvm, csv or text [idx] */
     char    *train_features, *train_labels, *test_features, *test_labels;

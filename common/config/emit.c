@@ -44,13 +44,21 @@ static bool put_text(yaml_emitter_t *yaml, const char *text, bool quoted)
            yaml_emitter_emit(yaml, &event);
 }
 
-static bool put_start(yaml_emitter_t *yaml, enum ps_node_kind kind)
+/* Words stand in a line, mappings below each other. */
+static yaml_sequence_style_t style_of(const struct ps_node *list)
+{
+    return list->n > 0 && list->children[0]->kind == PS_NODE_MAP
+               ? YAML_BLOCK_SEQUENCE_STYLE
+               : YAML_FLOW_SEQUENCE_STYLE;
+}
+
+static bool put_start(yaml_emitter_t *yaml, const struct ps_node *node)
 {
     yaml_event_t event;
 
-    if (kind == PS_NODE_LIST)
+    if (node->kind == PS_NODE_LIST)
         return yaml_sequence_start_event_initialize(&event, NULL, NULL, 1,
-                                                    YAML_FLOW_SEQUENCE_STYLE) &&
+                                                    style_of(node)) &&
                yaml_emitter_emit(yaml, &event);
     return yaml_mapping_start_event_initialize(&event, NULL, NULL, 1,
                                                YAML_BLOCK_MAPPING_STYLE) &&
@@ -72,7 +80,7 @@ static bool put_node(yaml_emitter_t *yaml, const struct ps_node *node)
 
     if (node->kind == PS_NODE_TEXT)
         return ok && put_text(yaml, node->text, node->quoted);
-    ok = ok && put_start(yaml, node->kind);
+    ok = ok && put_start(yaml, node);
     for (size_t i = 0; ok && i < node->n; i++)
         ok = put_node(yaml, node->children[i]);
     return ok && put_end(yaml, node->kind);

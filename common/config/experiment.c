@@ -29,6 +29,8 @@ static struct ps_experiment defaults(const struct ps_experiment *said,
     struct ps_experiment  e = {
          .server_processes = 1,
          .server_shards = 2,
+         .worker_silence = 15,
+         .shard_timeout = 10,
          .workers = 1,
          .timeout = 30,
          .slow_factor = 1,
@@ -147,6 +149,7 @@ static ps_status finish(struct ps_experiment *e, const struct ps_node *tree,
     if (st || (st = check_name(e, tree, file)) || (st = check_servers(e, tree, file)) ||
         (st = check_slow(e, tree, file)) || (st = check_growth(e, tree, file)) ||
         (st = check_data(e, tree, file)) ||
+        (st = ps_experiment_load_faults(e, ps_node_find(tree, "faults"), file)) ||
         (st = ps_experiment_load_model(e, ps_node_find(tree, "model"), file)))
         return st;
     snprintf(e->job.name, sizeof(e->job.name), "%s", e->name);

@@ -8,6 +8,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #define LONG_TEXT_BYTES 4095u
+#define FAULTS_MAX 256u
 
 static const cyaml_strval_t strategies[] = {
     { "bsp", PS_BSP }, { "asp", PS_ASP }, { "ssp", PS_SSP }, { "backup", PS_BACKUP }
@@ -54,6 +55,10 @@ static const cyaml_strval_t partitions[] = {
     { "disjoint_random", PS_PARTITION_DISJOINT_RANDOM },
     { "overlap_reshuffle", PS_PARTITION_OVERLAP_RESHUFFLE },
 };
+static const cyaml_strval_t victims[] = {
+    { "psd", PS_VICTIM_PSD },
+    { "worker", PS_VICTIM_WORKER },
+};
 static const cyaml_strval_t units[] = { { "clock", false }, { "epoch", true } };
 
 #define TEXT(key, member, bytes)                                                       \
@@ -73,6 +78,8 @@ static const cyaml_strval_t units[] = { { "clock", false }, { "epoch", true } };
 static const cyaml_schema_field_t server_fields[] = {
     WHOLE("processes", server_processes),
     WHOLE("shards", server_shards),
+    REAL("worker_silence", worker_silence), /* seconds */
+    REAL("shard_timeout", shard_timeout),   /* seconds */
     CYAML_FIELD_END,
 };
 
@@ -171,6 +178,22 @@ static const cyaml_schema_field_t stop_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t fault_fields[] = {
+    CYAML_FIELD_ENUM("kill", OPTIONAL, struct ps_fault, kill, victims, COUNT(victims)),
+    CYAML_FIELD_ENUM("stop", OPTIONAL, struct ps_fault, stop, victims, COUNT(victims)),
+    CYAML_FIELD_UINT("process", OPTIONAL, struct ps_fault, process),
+    CYAML_FIELD_UINT("rank", OPTIONAL, struct ps_fault, rank),
+    CYAML_FIELD_UINT("at_clock", OPTIONAL, struct ps_fault, at_clock),
+    CYAML_FIELD_BOOL("restart", OPTIONAL, struct ps_fault, restart),
+    CYAML_FIELD_FLOAT("restart_after", OPTIONAL, struct ps_fault, restart_after),
+    CYAML_FIELD_FLOAT("for", OPTIONAL, struct ps_fault, duration),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t one_fault = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct ps_fault, fault_fields),
+};
+
 static const cyaml_schema_field_t data_fields[] = {
     TEXT("format", data_format, LONG_TEXT_BYTES),
     TEXT("train_features", train_features, LONG_TEXT_BYTES),
@@ -194,6 +217,9 @@ static const cyaml_schema_field_t fields[] = {
     MAPPING("train", train_fields),
     MAPPING("test", test_fields),
     MAPPING("stop", stop_fields),
+    CYAML_FIELD_SEQUENCE_COUNT("faults", OPTIONAL | CYAML_FLAG_POINTER,
+                               struct ps_experiment, faults, n_faults, &one_fault, 0,
+                               FAULTS_MAX),
     MAPPING("data", data_fields),
     CYAML_FIELD_IGNORE("model", OPTIONAL),
     CYAML_FIELD_END,
@@ -203,6 +229,8 @@ static const struct ps_range ranges[] = {
     { .path = "seed", .max = INFINITY },
     { .path = "servers.processes", .min = 1, .max = 64 },
     { .path = "servers.shards", .min = 1, .max = PS_SHARDS_MAX },
+    { .path = "servers.worker_silence", .min = 1, .max = 3600 },
+    { .path = "servers.shard_timeout", .min = 1, .max = 3600 },
     { .path = "workers.count", .min = 1, .max = PS_WORKERS_MAX },
     { .path = "workers.timeout", .min = 0.1, .max = 86400 },
     { .path = "job.slack", .max = PS_SLACK_MAX },
@@ -241,6 +269,11 @@ static const struct ps_range ranges[] = {
     { .path = "test.every", .max = 86400 },
     { .path = "test.limit", .max = INFINITY },
     { .path = "stop.accuracy", .max = 1 },
+    { .path = "faults.process", .max = 63 },
+    { .path = "faults.rank", .max = PS_WORKERS_MAX - 1 },
+    { .path = "faults.at_clock", .min = 1, .max = INFINITY },
+    { .path = "faults.restart_after", .max = 86400 },
+    { .path = "faults.for", .max = 86400 },
     { .path = "data.label_column", .min = -1048576, .max = 1048575 },
 };
 

@@ -2,8 +2,9 @@
  * experiment_private.h - what the files of experiments share.
  *
  * experiment_keys.c says which keys a file may have, experiment_model.c takes apart the
- * one mapping whose keys are free, and experiment.c makes a struct of the whole: it
- * knows what left out keys mean, and which values do not go together.
+ * one mapping whose keys are free, experiment_faults.c says which faults make sense,
+ * and experiment.c makes a struct of the whole: it knows what left out keys mean, and
+ * which values do not go together.
  *
  * Thread: any; nothing here keeps state.
  */
@@ -17,6 +18,12 @@
 
 /* Of struct ps_experiment, without `model`. */
 extern const struct ps_schema ps_experiment_schema;
+
+/* Fills what the entries of `faults:` leave out, and refuses those that contradict
+ * themselves or the rest of the experiment.  `faults` NULL: the file has none. */
+ps_status ps_experiment_load_faults(struct ps_experiment *e,
+                                    const struct ps_node *faults,
+                                    const char           *file) PS_CHECKED;
 
 /* `model` NULL: the file has none.  On failure e holds what was loaded until then. */
 ps_status ps_experiment_load_model(struct ps_experiment *e, const struct ps_node *model,

@@ -138,6 +138,7 @@ static ps_status fill(const cyaml_schema_field_t *field, const struct ps_node *m
         else if (field->value.type == CYAML_STRING && (!said || !*said->text))
             st = fill_text((char **)(void *)to, *(char *const *)(const void *)from);
         else if (field->value.type != CYAML_STRING &&
+                 field->value.type != CYAML_SEQUENCE &&
                  field->value.type != CYAML_IGNORE && !said)
             memcpy(to, from, field->value.data_size);
     }
@@ -173,7 +174,7 @@ static const char *word_of(const cyaml_schema_value_t *type, uint64_t value)
     for (uint32_t i = 0; i < type->enumeration.count; i++)
         if (type->enumeration.strings[i].val == (int64_t)value)
             return type->enumeration.strings[i].str;
-    return "";
+    return NULL;
 }
 
 /* The shortest digits that read back as the same number. */
@@ -211,6 +212,28 @@ static const char *text_of(const cyaml_schema_value_t *type, const void *at,
 }
 
 static ps_status add_fields(struct ps_node *map, const cyaml_schema_field_t *field,
+                            const char *data);
+
+static ps_status add_list(struct ps_node *map, const cyaml_schema_field_t *field,
+                          const char *data)
+{
+    const cyaml_schema_value_t *entry = field->value.sequence.entry;
+    const char *const          *at =
+        (const char *const *)(const void *)(data + field->data_offset);
+    struct ps_node *list, *node;
+    size_t          n;
+    ps_status       st = ps_node_add(map, PS_NODE_LIST, field->key, NULL, &list);
+
+    memcpy(&n, data + field->count_offset, sizeof(n));
+    for (size_t i = 0; !st && i < n; i++) {
+        st = ps_node_add(list, PS_NODE_MAP, NULL, NULL, &node);
+        if (!st)
+            st = add_fields(node, entry->mapping.fields, *at + i * entry->data_size);
+    }
+    return st;
+}
+
+static ps_status add_fields(struct ps_node *map, const cyaml_schema_field_t *field,
                             const char *data)
 {
     ps_status st = PS_OK;
@@ -224,6 +247,8 @@ static ps_status add_fields(struct ps_node *map, const cyaml_schema_field_t *fie
             st = ps_node_add(map, PS_NODE_MAP, field->key, NULL, &node);
             if (!st)
                 st = add_fields(node, field->value.mapping.fields, at);
+        } else if (field->value.type == CYAML_SEQUENCE) {
+            st = add_list(map, field, data);
         } else if ((text = text_of(&field->value, at, number))) {
             st = ps_node_add(map, PS_NODE_TEXT, field->key, text, &node);
             if (!st)

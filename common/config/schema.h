@@ -8,7 +8,9 @@
  *
  * Schemas for this room: every field is optional; text is CYAML_FIELD_STRING_PTR,
  * empty text counts as left out; a key of CYAML_IGNORE is its room's own business;
- * mappings share the struct of their parent or lie within it.
+ * mappings share the struct of their parent or lie within it; lists hold mappings, in
+ * an array with a count, and what these leave out is zero: defaults there are their
+ * room's business too.  A word that the schema does not know is one that nobody said.
  *
  * Thread: any; nothing here keeps state.
  */

@@ -68,7 +68,8 @@ static void ck_sentence(const char *says)
 
 #define TOP_KEYS                                                                       \
     "name, description, seed, servers, workers, job, optimiser, train, test, stop, "   \
-    "data, model"
+    "faults, data, model"
+#define FAULT_KEYS "kill, stop, process, rank, at_clock, restart, restart_after, for"
 
 static const struct {
     const char *text, *set, *says;
@@ -112,7 +113,8 @@ static const struct {
     { "name: a\njobs: {}\n", NULL, ":2: jobs: unknown key, expected one of " TOP_KEYS },
     { "<<: {}\n", NULL, ":1: <<: unknown key, expected one of " TOP_KEYS },
     { "servers:\n  process: 1\n", NULL,
-      ":2: servers.process: unknown key, expected one of processes, shards" },
+      ":2: servers.process: unknown key, expected one of processes, shards, "
+      "worker_silence, shard_timeout" },
     { "optimiser: {schedule: {step: 1}}\n", NULL,
       ":1: optimiser.schedule.step: unknown key, expected one of type, factor, floor, "
       "every, warmup, unit" },
@@ -120,12 +122,14 @@ static const struct {
 
     /* types */
     { "servers: 4\n", NULL,
-      ":1: servers: found 4, expected a mapping with keys of processes, shards" },
+      ":1: servers: found 4, expected a mapping with keys of processes, shards, "
+      "worker_silence, shard_timeout" },
     { "servers:\n", NULL,
       ":1: servers: found no value, expected a mapping with keys of processes, "
-      "shards" },
+      "shards, worker_silence, shard_timeout" },
     { "servers: [1]\n", NULL,
-      ":1: servers: found a list, expected a mapping with keys of processes, shards" },
+      ":1: servers: found a list, expected a mapping with keys of processes, shards, "
+      "worker_silence, shard_timeout" },
     { "seed: {a: 1}\n", NULL,
       ":1: seed: found a mapping, expected a whole number, 0 to 18446744073709551615" },
     { "seed: one\n", NULL,
@@ -247,6 +251,57 @@ static const struct {
     { "model: {a: []}\n", NULL,
       ":1: model.a: found an empty list, expected values in it" },
 
+    /* faults: */
+    { "faults: psd\n", NULL,
+      ":1: faults: found psd, expected a list of mappings with keys of " FAULT_KEYS },
+    { "faults: {kill: psd}\n", NULL,
+      ":1: faults: found a mapping, expected a list of mappings with keys "
+      "of " FAULT_KEYS },
+    { "faults:\n- kill\n", NULL,
+      ":2: faults: found kill, expected a mapping with keys of " FAULT_KEYS },
+    { "faults:\n- kill: psd\n  when: 3\n", NULL,
+      ":3: faults.when: unknown key, expected one of " FAULT_KEYS },
+    { "faults:\n- kill: tester\n", NULL,
+      ":2: faults.kill: tester is unknown, expected one of psd, worker" },
+    { "faults:\n- {kill: worker, at_clock: 1}\n- {stop: worker, at_clock: 0}\n", NULL,
+      ":3: faults.at_clock: 0 is out of range, expected 1 to 18446744073709551615" },
+    { "faults: [{kill: worker, at_clock: 1, restart_after: -1}]\n", NULL,
+      ":1: faults.restart_after: -1 is out of range, expected 0 to 86400" },
+    { "faults: [{kill: worker, at_clock: 1, restart_after: 1s}]\n", NULL,
+      ":1: faults.restart_after: found 1s, expected a number, 0 to 86400" },
+    { "faults: [{at_clock: 1}]\n", NULL,
+      ":1: faults: expected either kill or stop: psd or worker" },
+    { "faults: [{kill: worker, stop: worker, at_clock: 1}]\n", NULL,
+      ":1: faults.kill: expected either kill or stop: psd or worker" },
+    { "faults:\n- kill: worker\n", NULL,
+      ":2: faults: no at_clock, expected when it is done" },
+    { "faults: [{kill: worker, at_clock: 1, rank: 1}]\n", NULL,
+      ":1: faults.rank: 1 of 1 workers, expected 0 to 0" },
+    { "faults: [{stop: psd, at_clock: 1, process: 1, for: 1}]\n", NULL,
+      ":1: faults.process: 1 of 1 psd processes, expected 0 to 0" },
+    { "faults: [{stop: psd, at_clock: 1, rank: 1, for: 1}]\n", NULL,
+      ":1: faults.rank: a psd has none, expected process" },
+    { "faults: [{kill: worker, at_clock: 1, process: 1}]\n", NULL,
+      ":1: faults.process: a worker has none, expected rank" },
+    { "faults: [{kill: worker, at_clock: 1, for: 1}]\n", NULL,
+      ":1: faults.for: of a kill, expected restart_after" },
+    { "faults: [{kill: worker, at_clock: 1, restart: false, restart_after: 1}]\n", NULL,
+      ":1: faults.restart_after: without a restart" },
+    { "faults:\n- {kill: psd, at_clock: 1}\n", NULL,
+      ":2: faults.kill: the model would be lost with the psd, expected a job with "
+      "job.snapshot_every, job.snapshot_ms or job.ack: durable" },
+    { "faults: [{kill: psd, at_clock: 1, restart: false}]\njob: {snapshot_every: 5}\n",
+      NULL,
+      ":1: faults.restart: the first psd is the coordinator, without which nothing "
+      "goes "
+      "on, expected true" },
+    { "faults: [{stop: worker, at_clock: 1, for: 1, restart_after: 1}]\n", NULL,
+      ":1: faults.restart_after: of a stop, expected for" },
+    { "faults: [{stop: worker, at_clock: 1, for: 1, restart: false}]\n", NULL,
+      ":1: faults.restart: of a stop, expected for" },
+    { "faults: [{stop: worker, at_clock: 1}]\n", NULL,
+      ":1: faults: a stop without an end, expected for: SECONDS above 0" },
+
     /* --set */
     { "seed: 1\n", "job.strategy=bps",
       "--set job.strategy=bps: bps is unknown, expected one of bsp, asp, ssp, backup" },
@@ -257,7 +312,8 @@ static const struct {
     { "seed: 1\n", "servers.shards=0",
       "--set servers.shards=0: 0 is out of range, expected 1 to 256" },
     { "seed: 1\n", "servers=3",
-      "--set servers=3: found 3, expected a mapping with keys of processes, shards" },
+      "--set servers=3: found 3, expected a mapping with keys of processes, shards, "
+      "worker_silence, shard_timeout" },
     { "seed: 1\n", "seed.more=3",
       "--set seed.more=3: seed: found a mapping, expected a whole number, 0 to "
       "18446744073709551615" },
@@ -455,6 +511,9 @@ START_TEST(an_experiment_that_says_little_gets_defaults)
     ck_assert_int_eq(e->label_column, -1);
     ck_assert(!e->header);
     ck_assert_uint_eq(e->n_model, 0);
+    ck_assert_uint_eq(e->n_faults, 0);
+    ck_assert_double_eq(e->worker_silence, 15);
+    ck_assert_double_eq(e->shard_timeout, 10);
 }
 END_TEST
 
@@ -540,6 +599,63 @@ START_TEST(every_key_reaches_its_place)
     ck_assert_str_eq(e->model[0].value, "16,16");
     ck_assert_str_eq(e->model[1].value, "0.5");
     ck_assert_str_eq(e->model[2].value, "x y");
+}
+END_TEST
+
+#define SOME_FAULTS                                                                    \
+    "servers: {processes: 2, worker_silence: 2.5, shard_timeout: 3}\n"                 \
+    "workers: {count: 3}\n"                                                            \
+    "job: {snapshot_every: 50}\n"                                                      \
+    "faults:\n"                                                                        \
+    "- {kill: psd, at_clock: 200, restart_after: 1.5}\n"                               \
+    "- {kill: psd, process: 1, at_clock: 210, restart: false}\n"                       \
+    "- {kill: worker, rank: 1, at_clock: 50}\n"                                        \
+    "- {stop: worker, rank: 2, at_clock: 80, for: 2}\n"
+
+START_TEST(faults_reach_their_place)
+{
+    ck_assert_ok(load(SOME_FAULTS, NULL));
+    ck_assert_double_eq(e->worker_silence, 2.5);
+    ck_assert_double_eq(e->shard_timeout, 3);
+    ck_assert_uint_eq(e->n_faults, 4);
+    ck_assert_uint_eq(e->faults[0].kill, PS_VICTIM_PSD);
+    ck_assert_uint_eq(e->faults[0].stop, PS_VICTIM_NONE);
+    ck_assert_uint_eq(e->faults[0].process, 0);
+    ck_assert_uint_eq(e->faults[0].at_clock, 200);
+    ck_assert(e->faults[0].restart);
+    ck_assert_double_eq(e->faults[0].restart_after, 1.5);
+    ck_assert_uint_eq(e->faults[1].process, 1);
+    ck_assert(!e->faults[1].restart);
+    ck_assert_uint_eq(e->faults[2].kill, PS_VICTIM_WORKER);
+    ck_assert_uint_eq(e->faults[2].rank, 1);
+    ck_assert_double_eq(e->faults[2].restart_after, 0);
+    ck_assert_uint_eq(e->faults[3].stop, PS_VICTIM_WORKER);
+    ck_assert_uint_eq(e->faults[3].kill, PS_VICTIM_NONE);
+    ck_assert_double_eq(e->faults[3].duration, 2);
+}
+END_TEST
+
+START_TEST(faults_can_be_set_and_taken_away)
+{
+    ck_assert_ok(load(SOME_FAULTS, "faults=[{stop: psd, at_clock: 3, for: 0.5}]"));
+    ck_assert_uint_eq(e->n_faults, 1);
+    ck_assert_uint_eq(e->faults[0].at_clock, 3);
+    ps_experiment_free(&e);
+    ck_assert_ok(load(SOME_FAULTS, "faults=[]"));
+    ck_assert_uint_eq(e->n_faults, 0);
+}
+END_TEST
+
+START_TEST(too_many_faults_are_refused)
+{
+    char   text[16384] = "faults:\n";
+    size_t used = strlen(text);
+
+    for (int i = 0; i < 257; i++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used,
+                                 "- {kill: worker, at_clock: 1}\n");
+    ck_assert_status(load(text, NULL), PS_ERR_CONFIG);
+    ck_sentence(":1: faults: 257 entries, expected at most 256");
 }
 END_TEST
 
@@ -816,6 +932,25 @@ START_TEST(printed_text_loads_as_it_was)
 }
 END_TEST
 
+START_TEST(printed_faults_load_as_they_were)
+{
+    struct ps_experiment *again;
+    char                 *text;
+    size_t                bytes;
+
+    ck_assert_ok(load(SOME_FAULTS, NULL));
+    ck_round_trip(e);
+    bytes = printed(e, &text);
+    ck_assert_ok(ps_experiment_parse(&again, "again", text, bytes));
+    ck_assert_uint_eq(again->n_faults, 4);
+    ck_assert(!again->faults[1].restart);
+    ck_assert_uint_eq(again->faults[1].process, 1);
+    ck_assert_double_eq(again->faults[3].duration, 2);
+    ps_experiment_free(&again);
+    free(text);
+}
+END_TEST
+
 START_TEST(printed_numbers_load_as_they_were)
 {
     ck_assert_ok(ps_experiment_default(&e));
@@ -1073,6 +1208,9 @@ static Suite *config_suite(void)
     tcase_add_checked_fixture(good, a_folder, no_folder);
     tcase_add_test(good, an_experiment_that_says_little_gets_defaults);
     tcase_add_test(good, the_default_experiment_is_complete);
+    tcase_add_test(good, faults_reach_their_place);
+    tcase_add_test(good, faults_can_be_set_and_taken_away);
+    tcase_add_test(bad, too_many_faults_are_refused);
     tcase_add_test(good, every_key_reaches_its_place);
     tcase_add_test(good, windows_and_batches_that_grow_reach_their_places);
     tcase_add_test(good, a_batch_does_not_grow_unless_told);
@@ -1091,6 +1229,7 @@ static Suite *config_suite(void)
     tcase_add_checked_fixture(print, a_folder, no_folder);
     tcase_add_test(print, printed_text_loads_as_it_was);
     tcase_add_test(print, printed_numbers_load_as_they_were);
+    tcase_add_test(print, printed_faults_load_as_they_were);
     tcase_add_test(print, a_printed_daemon_config_loads_as_it_was);
     tcase_add_test(print, print_says_when_it_cannot_write);
     suite_add_tcase(s, print);
