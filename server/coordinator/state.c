@@ -508,8 +508,7 @@ static ps_status revive_job(struct psd_coordinator *c, struct coord_job *job)
         st = coord_saved_begin(job);
     if (st)
         return st;
-    if (job->reports.last > 0)
-        job->reports.last += REPORTS_OF_A_START;
+    job->reports.last += REPORTS_OF_A_START;
     job->idle_ns = job->set_ns = c->now_ns;
     for (uint32_t r = 0; r < job->spec.workers; r++) {
         job->members[r].heard_ns = c->now_ns;

@@ -11,7 +11,7 @@ PSD_BINDIR=$top_builddir
 export PSD_BINDIR
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 20
+plan 25
 
 images 640 1 train
 images 200 2 test
@@ -69,6 +69,8 @@ begin plain
 begin stops -s 'faults=[{stop: worker, rank: 1, at_clock: 10, for: 0.5},
     {stop: psd, at_clock: 50, for: 0.7}, {kill: worker, at_clock: 1000}]'
 begin worker -s 'faults=[{kill: worker, rank: 0, at_clock: 10, restart_after: 0.1}]'
+begin killed -s "faults=[{kill: psd, at_clock: 10, restart_after: 0.1},
+    {kill: worker, rank: 1, at_clock: 40}, {kill: psd, at_clock: 80, restart_after: 0.3}]"
 begin gone -s job.on_loss=shrink -s 'faults=[{kill: worker, rank: 1, at_clock: 10,
     restart: false}]'
 
@@ -89,6 +91,12 @@ is   "to the same model" "$(json_value model_hash worker/summary.json)" \
     "$(json_value model_hash plain/summary.json)"
 is   "which counts as a restart" "$(json_value restarts worker/summary.json)" 1
 says "is told"                   worker.err 's: worker 0 started again$'
+ok   "a psd is killed twice, and a worker" ended killed
+is   "to the same model, bit for bit" "$(json_value model_hash killed/summary.json)" \
+    "$(json_value model_hash plain/summary.json)"
+is   "which counts as three restarts" "$(json_value restarts killed/summary.json)" 3
+says "each psd came again"       killed/psd-0.log '^<6>state .*: start 3$'
+is   "where it was" "$(grep -o 'ready on tcp.* with' killed/psd-0.log | sort -u | wc -l)" 1
 ok   "the others may go on without it" ended gone
 is   "then it is not started again" "$(json_value restarts gone/summary.json)" 0
 is   "ever" "$(fault 1 again_seconds gone)" null
