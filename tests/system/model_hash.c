@@ -52,26 +52,27 @@ static const uint8_t *array_of(const json_t *one, const uint8_t *data, size_t ro
     return data + from;
 }
 
-/* Of npy: behind its header, which has to say the type and the shape. */
-static const uint8_t *npy_of(const char *folder, const char *name, const char *descr,
-                             uint64_t rows, uint64_t cols, size_t bytes)
+/* Of npy: the file, whose numbers begin at *head, behind a header that has to say the
+ * type and the shape.  The caller frees it. */
+static uint8_t *npy_of(const char *folder, const char *name, const char *descr,
+                       uint64_t rows, uint64_t cols, size_t bytes, size_t *head)
 {
     char     path[512], text[128];
-    size_t   n, head;
+    size_t   n;
     uint8_t *file;
 
     snprintf(path, sizeof(path), "%s/%s.npy", folder, name);
     file = read_file(path, &n);
     if (n < 10 || memcmp(file, "\x93NUMPY\x01\x00", 8) != 0)
         die("not an npy file");
-    head = 10 + (size_t)file[8] + 256 * (size_t)file[9];
+    *head = 10 + (size_t)file[8] + 256 * (size_t)file[9];
     snprintf(text, sizeof(text),
              "{'descr': '%s', 'fortran_order': False, 'shape': (%ju, %ju), }", descr,
              (uintmax_t)rows, (uintmax_t)cols);
-    if (head % 64 != 0 || n != head + bytes || file[head - 1] != '\n' ||
+    if (*head % 64 != 0 || n != *head + bytes || file[*head - 1] != '\n' ||
         memcmp(file + 10, text, strlen(text)) != 0)
         die("not the npy file that was expected");
-    return file + head;
+    return file;
 }
 
 static void update(const void *bytes, size_t n)
@@ -104,13 +105,16 @@ static void update_dense(const char *name, const json_t *one, const uint8_t *dat
     const char    *descr = !strcmp(dtype, "F32")   ? "<f4"
                            : !strcmp(dtype, "F64") ? "<f8"
                                                    : "<i8";
-    size_t         bytes;
+    size_t         bytes, head = 0;
     const uint8_t *values = array_of(one, data, room, &bytes);
+    uint8_t       *file = NULL;
 
     if (folder)
-        values = npy_of(folder, name, descr, dim_of(one, 0), dim_of(one, 1), bytes);
+        file =
+            npy_of(folder, name, descr, dim_of(one, 0), dim_of(one, 1), bytes, &head);
     update_head(name, dtype, dim_of(one, 0), dim_of(one, 1));
-    update(values, bytes);
+    update(file ? file + head : values, bytes);
+    free(file);
 }
 
 static void update_sparse(const char *name, const json_t *keys, const json_t *values,

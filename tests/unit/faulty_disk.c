@@ -481,7 +481,7 @@ static void change_bytes(struct node *node, const struct op *op, uint64_t part)
             memset(node->bytes + node->n, 0, end - node->n);
         node->n = end;
     }
-    if (op->kind == WRITE)
+    if (op->kind == WRITE && part > 0)
         memcpy(node->bytes + op->at, op->bytes, part);
 }
 
@@ -573,19 +573,24 @@ static void write_out(const char *folder)
                 continue;
             }
             f = fopen(path, "w");
-            if (f) { /* else its folder was lost */
+            if (f && nodes[name->node].n > 0)
                 fwrite(nodes[name->node].bytes, 1, nodes[name->node].n, f);
+            if (f) /* else its folder was lost */
                 fclose(f);
-            }
         }
 }
 
-void faulty_crash(size_t n, uint64_t seed, const char *folder)
+static void forget_nodes(void)
 {
     for (int i = 0; i < NODES; i++) {
         free(nodes[i].bytes);
         nodes[i] = (struct node){ 0 };
     }
+}
+
+void faulty_crash(size_t n, uint64_t seed, const char *folder)
+{
+    forget_nodes();
     n_nodes = 0;
     n_pending = 0;
     now.n = durable.n = 0;
@@ -596,4 +601,5 @@ void faulty_crash(size_t n, uint64_t seed, const char *folder)
         lose_bytes(&nodes[i], seed);
     lose_names(seed);
     write_out(folder);
+    forget_nodes();
 }
