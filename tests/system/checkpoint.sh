@@ -6,7 +6,12 @@
 toy=$top_builddir/tests/system/toy
 model_hash=$top_builddir/tests/system/model_hash
 
-plan 41
+logreg=$top_builddir/logreg # not there when examples are left out
+unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
+
+live=0
+[ ! -x "$logreg" ] || live=7
+plan $((41 + live))
 
 # ---- the folder ------------------------------------------------------------------------
 
@@ -136,3 +141,31 @@ is   "psd ends well" "$code" 0
 ends "what was there before is whole" 0 '^lenet .* 6  1 of 2  ok ' \
     "$psctl" checkpoint verify --state=two
 is   "nothing is left of what failed" "$(ls two/parts | grep -c new)" 0
+
+# ---- one on request, of a job that asks for none, with sparse matrices -------------------------
+
+[ $live -gt 0 ] || exit 0
+printf 'seed: 5\noptimiser: {name: ftrl, lr: 0.3}\ntrain: {epochs: 100000, batch: 32}\n' >live.yaml
+psd_start live --set shards=2 --set state=three
+PSW_COORDINATOR=$endpoint PSW_JOB=live PSW_WORLD_SIZE=1 PSW_RANK=0 PSW_CONFIG=live.yaml \
+    "$logreg" >live.out 2>&1 &
+worker=$!
+pids="$pids $worker"
+is_running() {
+    "$psctl" -c "$endpoint" jobs | grep -q '^live  running .* 20001 '
+}
+wait_until is_running
+ends "a snapshot can be asked for" 0 '^live: a snapshot of clock [0-9]' \
+    "$psctl" -c "$endpoint" checkpoint create live
+made=$(sed 's/.* //' ends.out)
+ends "also as JSON" 0 '"clock": [0-9]' "$psctl" -c "$endpoint" --json checkpoint create live
+ends "and is there" 0 "^live  .* $made  2 of 2  *$made " "$psctl" checkpoint list --state=three
+ok   "a sparse model can be exported" \
+    "$psctl" checkpoint export --state=three -o live.safetensors --set="$made" live
+ok   "keys and values" grep -aq '"[a-z]*.keys":{"dtype":"U64","shape":.20001.,' live.safetensors
+ends "a job that is not known" 65 'job nix: not known here' \
+    "$psctl" -c "$endpoint" checkpoint create nix
+kill $worker
+wait $worker
+psd_stop live
+is   "psd ends well" "$code" 0
