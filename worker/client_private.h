@@ -101,10 +101,11 @@ enum psw_stage {
 
 struct psw_resume {
     enum psw_stage stage;
-    uint64_t       due_ns; /* PAUSING */
-    uint32_t       n_open; /* OPENING, ASKING: answers that are missing */
-    bool           untold; /* no call has failed for it yet */
-    uint64_t       n;      /* resumes that are through */
+    uint64_t       due_ns;   /* PAUSING */
+    uint32_t       n_open;   /* OPENING, ASKING: answers that are missing */
+    bool           untold;   /* no call has failed for it yet */
+    bool           unmapped; /* some matrix may have a map of an older life */
+    uint64_t       n;        /* resumes that are through */
 
     /* Requests to the coordinator that wait for the end of it; none is sent. */
     struct psw_lane held;

@@ -128,6 +128,7 @@ static void ask_shards(struct psw_client *c, uint64_t now_ns)
 {
     c->resume.stage = PSW_ASKING;
     c->resume.n_open = 0;
+    c->resume.unmapped = false;
     if (c->options.observer)
         return; /* the shards do not count what it does */
     for (uint32_t i = 0; i < c->n_shards; i++) {
@@ -142,6 +143,7 @@ static void open_matrices(struct psw_client *c, uint64_t now_ns)
 {
     c->resume.stage = PSW_OPENING;
     c->resume.n_open = 0;
+    c->resume.unmapped = true; /* also if another rollback comes between */
     for (const struct ps_matrix *m = c->matrices; m; m = m->next) {
         struct ps_matrix_spec spec = m->spec;
         struct ps_header      h = { .kind = PS_MSG_MATRIX,
@@ -182,7 +184,7 @@ static void welcomed(struct psw_client *c, const struct psw_lane *lane,
         begin(c, now_ns, PSW_SECOND_NS);
     else if (st)
         odd(c, lane, why);
-    else if (c->map_epoch != map_epoch || c->n_shards != n_shards)
+    else if (c->resume.unmapped || c->map_epoch != map_epoch || c->n_shards != n_shards)
         open_matrices(c, now_ns);
     else
         ask_shards(c, now_ns);

@@ -419,6 +419,14 @@ static bool load(struct psd_coordinator *c, struct coord_job *job)
     return moved;
 }
 
+/* A psd has come while the others were asked: what it can read counts, too. */
+static bool ask_again(struct coord_recovery *r)
+{
+    free_steps(r);
+    r->stage = COORD_GATHERING;
+    return true;
+}
+
 /* ---- driving --------------------------------------------------------------------- */
 
 bool coord_recovery_step(struct psd_coordinator *c, struct coord_job *job)
@@ -427,7 +435,10 @@ bool coord_recovery_step(struct psd_coordinator *c, struct coord_job *job)
 
     switch (r->stage) {
     case COORD_GATHERING: return may_ask(c, r) && ask(c, job);
-    case COORD_ASKING: return r->steps->n_owed == 0 && decide(c, job);
+    case COORD_ASKING:
+        if (r->asked_arrivals != c->arrivals)
+            return ask_again(r);
+        return r->steps->n_owed == 0 && decide(c, job);
     case COORD_LOADING: return load(c, job);
     }
     return false;

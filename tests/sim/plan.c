@@ -38,6 +38,22 @@ static void draw_strategy(struct dice *d, struct ps_job_spec *job)
     job->aggregate = one_in(d, 4) ? PS_SUM : PS_MEAN;
 }
 
+/* In whole fetch windows: a worker that goes back pulls at once, so that only there it
+ * goes on as it did before. */
+static void draw_snapshots(struct dice *d, struct plan *p)
+{
+    p->saved = !one_in(d, 4);
+    p->shared = one_in(d, 2);
+    p->disk_ns = between(d, 1, 100) * 1000000;
+    if (!p->saved)
+        return;
+    p->job.snapshot_every = between(d, 1, 5) * p->nfetch;
+    if (one_in(d, 4))
+        p->job.ack = PS_ACK_DURABLE;
+    if (one_in(d, 3) && (p->job.strategy == PS_ASP || p->job.strategy == PS_SSP))
+        p->job.snapshot_ms = (uint32_t)between(d, 10, 500);
+}
+
 static void draw_optimiser(struct dice *d, struct ps_job_spec *job)
 {
     static const uint32_t kinds[] = { PS_SGD, PS_MOMENTUM, PS_ADAGRAD, PS_ADAM };
@@ -50,6 +66,7 @@ static void draw_network(struct dice *d, struct plan *p)
     p->latency_ns = between(d, 1, 20) * 100000;
     p->jitter_ns = one_in(d, 3) ? 0 : between(d, 1, 40) * 1000000;
     p->in_order = one_in(d, 2);
+    p->fixed_ports = one_in(d, 2);
     p->lose_percent = one_in(d, 2) ? 0 : (unsigned)between(d, 1, 15);
     p->repeat_percent = one_in(d, 2) ? 0 : (unsigned)between(d, 1, 25);
     p->compute_ns = between(d, 1, 50) * 1000000;
@@ -59,7 +76,9 @@ static void draw_fault(struct dice *d, const struct plan *p, enum fault_kind kin
                        struct fault *f)
 {
     f->kind = kind;
-    f->who = (uint32_t)below(d, kind == FAULT_HOST_CUT ? p->hosts : p->job.workers);
+    f->who = (uint32_t)below(d, kind == FAULT_HOST_CUT || kind >= FAULT_HOST_KILL
+                                    ? p->hosts
+                                    : p->job.workers);
     f->at_ns = below(d, p->heal_ns * 3 / 4);
     f->for_ns = between(d, 1, 100) * PLAN_SECOND / (one_in(d, 3) ? 5 : 50);
     if (f->at_ns + f->for_ns > p->heal_ns)
@@ -99,6 +118,9 @@ struct plan plan_of(uint64_t seed)
     p.rides = one_in(&d, 2) && p.nfetch == 1;
     p.rests = one_in(&d, 3);
     draw_strategy(&d, &p.job);
+    if (p.job.strategy == PS_BACKUP) /* who skipped the last iteration says so there */
+        p.rests = true;
+    draw_snapshots(&d, &p);
     draw_optimiser(&d, &p.job);
     draw_network(&d, &p);
     draw_faults(&d, &p);
@@ -130,7 +152,8 @@ uint32_t plan_n_shards(const struct plan *plan)
 static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_WORKER_KILL] = "worker killed",  [FAULT_WORKER_SLOW] = "worker slow",
     [FAULT_WORKER_CUT] = "worker cut off",  [FAULT_HOST_CUT] = "psd cut off",
-    [FAULT_WORKER_STOP] = "worker stopped",
+    [FAULT_WORKER_STOP] = "worker stopped", [FAULT_HOST_KILL] = "psd killed",
+    [FAULT_DISK_FULL] = "disk full",        [FAULT_DISK_SLOW] = "disk slow",
 };
 
 void plan_print(const struct plan *p, FILE *to)
@@ -147,7 +170,12 @@ void plan_print(const struct plan *p, FILE *to)
     fprintf(to, ", scale %u, on_loss %s, %s, %" PRIu64 " iterations, nfetch %" PRIu64,
             p->job.scale, on_loss[p->job.on_loss],
             ps_optimiser_name(p->job.optimiser.kind), p->iterations, p->nfetch);
-    fprintf(to, "%s%s%s\n", p->sparse ? ", sparse" : "", p->rides ? ", rides" : "",
+    if (p->saved)
+        fprintf(to, ", snapshot_every %" PRIu64 " snapshot_ms %u %s",
+                p->job.snapshot_every, p->job.snapshot_ms,
+                p->job.ack == PS_ACK_DURABLE ? "durable" : "applied");
+    fprintf(to, "%s%s%s%s\n", p->shared ? ", shared disk" : "",
+            p->sparse ? ", sparse" : "", p->rides ? ", rides" : "",
             p->rests ? ", rests" : "");
     fprintf(to, "  messages take %g to %g ms%s, %u %% lost, %u %% twice\n",
             (double)p->latency_ns / 1e6, (double)(p->latency_ns + p->jitter_ns) / 1e6,

@@ -27,6 +27,9 @@ enum fault_kind {
     FAULT_WORKER_CUT,      /* its messages are lost, both ways */
     FAULT_HOST_CUT,        /* the same of a psd */
     FAULT_WORKER_STOP,     /* neither sends nor receives, as after SIGSTOP */
+    FAULT_HOST_KILL,       /* a psd is gone, with all that is not on its disk */
+    FAULT_DISK_FULL,
+    FAULT_DISK_SLOW, /* 50 times as long */
     FAULT_KINDS,
 };
 
@@ -47,11 +50,15 @@ struct plan {
     bool               sparse; /* with a sparse matrix of f32 */
     bool               rides;  /* push, finish and pull are one request */
     bool               rests;  /* the workers end their epoch together */
+    bool               saved;  /* the job saves itself */
+    bool               shared; /* each psd can read what the others have saved */
 
     uint64_t latency_ns, jitter_ns; /* of a message: from latency, up to jitter more */
+    bool     fixed_ports;           /* a psd listens where the one before it did */
     bool     in_order;              /* of two nodes */
     unsigned lose_percent, repeat_percent;
     uint64_t compute_ns; /* of a gradient, up to twice that */
+    uint64_t disk_ns;    /* of a part of a snapshot, up to twice that */
     uint64_t heal_ns;
     uint32_t n_faults;
     struct fault faults[PLAN_FAULTS];

@@ -14,6 +14,7 @@
 #define END_NS (600 * PLAN_SECOND) /* after the last fault */
 #define STEPS_MAX 3000000u
 #define OBSERVER PLAN_WORKERS
+#define NOTICED_NS (45 * PLAN_SECOND) /* by then a psd that is gone counts as lost */
 #define SLOW_FACTOR 20u
 
 static const struct plan *plan_in(const struct programme *p)
@@ -195,11 +196,14 @@ static bool is_held(const struct plan *plan)
 
 static void begin_iteration(struct programme *p, uint32_t i)
 {
-    struct student *s = &p->students[i];
-    struct ledger  *l = &p->ledgers[i];
+    struct student  *s = &p->students[i];
+    struct ledger   *l = &p->ledgers[i];
+    struct ps_header h = { 0 };
 
     s->iteration = psw_client_clock(client_of(p, i)) + 1;
     s->late = p->world.seats[i].n_late;
+    psw_client_sign(client_of(p, i), &h);
+    l->begun_in[s->iteration] = h.server_epoch;
     if (l->begun_by[s->iteration] == s->lives)
         return;
     l->begun_by[s->iteration] = s->lives;
@@ -215,6 +219,55 @@ static void end_iteration(struct programme *p, uint32_t i)
         p->disturbed = true; /* it was not waited for */
     else if (plan_in(p)->job.strategy != PS_BACKUP)
         p->ledgers[i].low[s->iteration] = 1;
+}
+
+/* What was done after the clock to which the job went back may be gone, unless it was
+ * acknowledged as durable. */
+static void take_back(struct programme *p, uint32_t r, uint64_t clock, uint64_t epoch)
+{
+    struct ledger *l = &p->ledgers[r];
+
+    for (uint64_t t = clock + 1; t <= plan_in(p)->iterations; t++) {
+        if (plan_in(p)->job.ack == PS_ACK_DURABLE || l->begun_in[t] == epoch)
+            continue;
+        l->low[t] = 0;
+        if (is_held(plan_in(p)))
+            l->high[t] = 0;
+    }
+}
+
+/* Whoever goes on does again what is gone, as the same life: it counts once. */
+static void go_back(struct programme *p, uint32_t i)
+{
+    uint64_t         clock = psw_client_clock(client_of(p, i));
+    struct ps_header h = { 0 };
+    struct ledger   *l = &p->ledgers[i];
+
+    p->students[i].rollbacks = psw_client_rollbacks(client_of(p, i));
+    world_say(&p->world, "worker %u goes back to clock %" PRIu64, i, clock);
+    p->went_back = true;
+    psw_client_sign(client_of(p, i), &h);
+    if (plan_in(p)->job.ack == PS_ACK_DURABLE && i != OBSERVER)
+        for (uint64_t t = clock + 1; t <= plan_in(p)->iterations; t++)
+            if (l->low[t])
+                world_wrong(&p->world,
+                            "worker %u went back to clock %" PRIu64
+                            ", and iteration %" PRIu64 " had been called durable",
+                            i, clock, t);
+    if (h.server_epoch != p->epoch)
+        for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
+            take_back(p, r,
+                      is_held(plan_in(p)) ? clock
+                      : r == i            ? clock
+                                          : 0,
+                      h.server_epoch);
+    else if (!is_held(plan_in(p)) && i != OBSERVER)
+        take_back(p, i, clock, h.server_epoch);
+    p->epoch = h.server_epoch;
+    for (uint64_t t = clock + 1; i != OBSERVER && t <= plan_in(p)->iterations; t++)
+        l->begun_by[t] = is_held(plan_in(p)) ? 0
+                         : l->high[t]        ? p->students[i].lives
+                                             : 0;
 }
 
 /* What ssp promises: nobody whose clock is `slack` or more behind has been passed. */
@@ -269,6 +322,7 @@ static void come(struct programme *p, uint32_t i)
         world_wrong(&p->world, "simulator: %s", ps_log_last_error());
     s->lives = p->world.seats[i].life;
     s->opened = 0;
+    s->rollbacks = 0;
     s->wake_ns = 0;
     enter(p, i, STAGE_HELLO);
 }
@@ -359,8 +413,19 @@ static void cope(struct programme *p, uint32_t i, ps_status st)
 
     world_say(&p->world, "worker %u: %s", i, ps_log_last_error());
     switch (st) {
+    case PS_ERR_ROLLBACK:
+        go_back(p, i);
+        drop_tickets(s);
+        enter(p, i, s->stage <= STAGE_OPEN ? s->stage : STAGE_PULL);
+        return;
     case PS_ERR_TIMEOUT:
     case PS_ERR_UNAVAILABLE:
+        if (st == PS_ERR_UNAVAILABLE &&
+            p->world.now_ns < s->deadline_ns) { /* the job has failed */
+            if (plan_in(p)->saved && s->stage > STAGE_OPEN)
+                world_wrong(&p->world, "worker %u: %s", i, ps_log_last_error());
+            break;
+        }
         if (s->stage > STAGE_OPEN) {
             drop_tickets(s);
             enter(p, i, stage_again(p, i));
@@ -378,8 +443,10 @@ static void cope(struct programme *p, uint32_t i, ps_status st)
     }
     p->disturbed = true;
     go_away(p, i, AWAY_NS);
-    if (leaves) /* with the others: whoever came now would begin another run */
+    if (leaves) { /* whoever came now would begin another run */
         s->stage = STAGE_DONE;
+        p->failed = true; /* or over: what its shards have may be gone already */
+    }
 }
 
 /* A job that is over makes way for another of the same name, which all have to come to.
@@ -491,7 +558,15 @@ static bool pass(struct programme *p, uint32_t i)
         enter(p, i, STAGE_PUSH_ROWS);
         return true;
     case STAGE_WAIT:
-        if (!all_wait(p))
+        if (psw_client_rollbacks(client_of(p, i)) != s->rollbacks) {
+            psw_client_told(client_of(p, i));
+            go_back(p, i);
+            enter(p, i, STAGE_PULL);
+            return true;
+        }
+        /* What was saved of a job that is over stays on disks, but nobody reads it into
+         * the shards again: it must not end before its losses are noticed. */
+        if (!all_wait(p) || p->world.now_ns < plan_in(p)->heal_ns + NOTICED_NS)
             return false;
         enter(p, i, STAGE_DRAIN);
         return true;
@@ -564,6 +639,9 @@ static void strike(struct programme *p, const struct fault *f)
         world_say(w, "FAULT worker %u stopped", f->who);
         w->seats[f->who].stop_ns = until_ns;
         return;
+    case FAULT_HOST_KILL: world_kill(w, f->who, until_ns); return;
+    case FAULT_DISK_FULL: w->hosts[f->who].disk.full_ns = until_ns; return;
+    case FAULT_DISK_SLOW: w->hosts[f->who].disk.slow_ns = until_ns; return;
     case FAULT_KINDS: return;
     }
 }
@@ -627,12 +705,15 @@ static uint64_t next_time(const struct programme *p)
         next = earlier(next, f->at_ns);
     if (!p->world.calm)
         next = earlier(next, plan_in(p)->heal_ns);
+    else if (p->world.now_ns < plan_in(p)->heal_ns + NOTICED_NS)
+        next = earlier(next, plan_in(p)->heal_ns + NOTICED_NS);
     return next;
 }
 
 static bool is_ready(const struct programme *p)
 {
-    return psd_coordinator_n_shards(p->world.coordinator) >= plan_n_shards(plan_in(p));
+    return p->world.coordinator &&
+           psd_coordinator_n_shards(p->world.coordinator) >= plan_n_shards(plan_in(p));
 }
 
 static bool all_gone(const struct programme *p)
@@ -780,13 +861,18 @@ static bool is_comparable(const struct programme *p)
 {
     const struct plan *plan = plan_in(p);
 
-    return plan->job.strategy == PS_BSP && !p->disturbed && !p->world.loses;
+    if (p->went_back && plan->job.ack == PS_ACK_DURABLE && plan->nfetch > 1)
+        return false; /* it may have been in the middle of a fetch window */
+    return plan->job.strategy == PS_BSP && !p->failed && !p->disturbed &&
+           !p->world.loses;
 }
 
 static void read_all(struct programme *p, struct outcome *o)
 {
     while (!p->world.wrong[0] && !p->world.calm)
         step(p);
+    if (p->failed) /* with a psd that was lost, and nothing was saved */
+        return;
     p->observing = true;
     p->students[OBSERVER].stage = STAGE_AWAY;
     while (!p->world.wrong[0] && p->students[OBSERVER].stage != STAGE_DONE)

@@ -54,6 +54,7 @@ struct student {
     uint64_t          iteration; /* in progress, from 1 */
     uint64_t          late;      /* of the seat, when the iteration began */
     uint64_t          lives;
+    uint64_t          rollbacks; /* of the life, that it knows of */
 
     float   model[PROGRAMME_GROUPS][MODEL_ELEMENTS];
     float   gradient[PROGRAMME_GROUPS][MODEL_ELEMENTS];
@@ -65,13 +66,17 @@ struct student {
 struct ledger {
     uint8_t  low[PROGRAMME_ITERATIONS + 1], high[PROGRAMME_ITERATIONS + 1];
     uint64_t begun_by[PROGRAMME_ITERATIONS + 1]; /* the last life that began it */
+    uint64_t begun_in[PROGRAMME_ITERATIONS + 1]; /* of the job's lives */
 };
 
 struct programme {
     struct world   world;
     struct student students[WORLD_CLIENTS];
     struct ledger  ledgers[PLAN_WORKERS];
-    uint32_t       job;       /* its number; another one: everything began anew */
+    uint32_t       job;    /* its number; another one: everything began anew */
+    uint64_t       epoch;  /* of the job, as far as the ledgers know */
+    bool           failed; /* the job, for good */
+    bool           went_back;
     bool           disturbed; /* somebody was lost, or came again */
     bool           begun;
     uint32_t       next_fault;

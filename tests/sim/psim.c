@@ -68,11 +68,17 @@ static void tell_failure(const struct plan *whole, const struct outcome *o)
     for (uint32_t i = 0; i < plan.n_faults; i++)
         if (!(without & 1u << i))
             printf(" %u", i);
-    printf("\n  %s\nfor the trace: psim --seed %" PRIu64 " --trace\n", again.wrong,
-           whole->seed);
+    printf("\n  %s\nfor the trace: psim --seed %" PRIu64 "%s --without %u --trace\n",
+           again.wrong, whole->seed,
+           plan.lose_percent < whole->lose_percent ||
+                   plan.repeat_percent < whole->repeat_percent
+               ? " --clean"
+               : "",
+           without);
 }
 
-static int run_range(uint64_t from, uint64_t to, FILE *trace)
+static int run_range(uint64_t from, uint64_t to, uint32_t without, bool clean,
+                     FILE *trace)
 {
     struct sums     s = { 0 };
     struct timespec began, ended;
@@ -85,7 +91,9 @@ static int run_range(uint64_t from, uint64_t to, FILE *trace)
 
         if (trace)
             plan_print(&plan, trace);
-        o = run_seed(&plan, 0, trace);
+        if (clean)
+            plan.lose_percent = plan.repeat_percent = 0;
+        o = run_seed(&plan, without, trace);
         if (o.wrong[0]) {
             tell_failure(&plan, &o);
             return 1;
@@ -109,7 +117,9 @@ static int run_range(uint64_t from, uint64_t to, FILE *trace)
 
 static void usage(FILE *to)
 {
-    fputs("usage: psim --seeds A..B | --seed N [--trace]\n", to);
+    fputs(
+        "usage: psim --seeds A..B | --seed N [--clean] [--without FAULTS] [--trace]\n",
+        to);
 }
 
 static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
@@ -126,19 +136,29 @@ static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "seeds", required_argument, NULL, 's' },
-                                             { "seed", required_argument, NULL, 'n' },
-                                             { "trace", no_argument, NULL, 't' },
-                                             { NULL, 0, NULL, 0 } };
-    uint64_t                   from = 1, to = 2000;
-    FILE                      *trace = NULL;
-    bool                       good = sodium_init() >= 0;
+    static const struct option options[] = {
+        { "seeds", required_argument, NULL, 's' },
+        { "seed", required_argument, NULL, 'n' },
+        { "trace", no_argument, NULL, 't' },
+        { "without", required_argument, NULL, 'w' },
+        { "clean", no_argument, NULL, 'c' },
+        { NULL, 0, NULL, 0 }
+    };
+    uint64_t from = 1, to = 2000;
+    FILE    *trace = NULL;
+    uint32_t without = 0;   /* faults, as bits */
+    bool     clean = false; /* nothing lost, nothing twice */
+    bool     good = sodium_init() >= 0;
 
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 's')
             good = good && parse_range(optarg, &from, &to);
         else if (o == 'n')
             from = to = strtoull(optarg, NULL, 10);
+        else if (o == 'w')
+            without = (uint32_t)strtoul(optarg, NULL, 0);
+        else if (o == 'c')
+            clean = true;
         else if (o == 't')
             trace = stdout;
         else
@@ -148,5 +168,5 @@ int main(int argc, char **argv)
         usage(stderr);
         return 64;
     }
-    return run_range(from, to, trace);
+    return run_range(from, to, without, clean, trace);
 }

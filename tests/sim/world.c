@@ -14,6 +14,8 @@
 #define SILENCE_NS (12 * PLAN_SECOND)
 #define SHARD_TIMEOUT_NS (10 * PLAN_SECOND)
 #define WAIT_MS 20000u
+#define RECOVERY_WAIT_NS (5 * PLAN_SECOND)
+#define SLOW_DISK 50u
 
 uint64_t world_draw(struct world *w, uint64_t bound)
 {
@@ -54,7 +56,7 @@ static bool is_up(const struct world *w, const struct node *n)
     if (n->kind == NODE_CLIENT || n->kind == NODE_HEART)
         return w->seats[n->host].life == n->life;
     h = &w->hosts[n->host];
-    return h->life != 0 && h->life == n->life;
+    return h->life != 0 && (h->life == n->life || n->life == 0);
 }
 
 static uint64_t cut_until(const struct world *w, const struct node *n)
@@ -94,9 +96,12 @@ static struct node shard_at(const struct world *w, uint32_t host, uint32_t shard
                           .life = w->hosts[host].life };
 }
 
-static void name_shard(const struct node *n, char out[PS_ENDPOINT_BYTES])
+/* Life 0: whoever listens there. */
+static void name_shard(const struct world *w, const struct node *n,
+                       char out[PS_ENDPOINT_BYTES])
 {
-    snprintf(out, PS_ENDPOINT_BYTES, "ipc://%u.%u.%u", n->host, n->shard, n->life);
+    snprintf(out, PS_ENDPOINT_BYTES, "ipc://%u.%u.%u", n->host, n->shard,
+             w->plan->fixed_ports ? 0 : n->life);
 }
 
 static bool shard_named(const char *endpoint, struct node *n)
@@ -110,6 +115,12 @@ static bool shard_named(const char *endpoint, struct node *n)
                         .shard = (uint16_t)shard,
                         .life = life };
     return true;
+}
+
+static bool is_shard(const struct node *named, const struct node *n)
+{
+    return named->host == n->host && named->shard == n->shard &&
+           (named->life == 0 || named->life == n->life);
 }
 
 static const char *node_name(const struct node *n, char text[32])
@@ -285,10 +296,10 @@ static void say_message(struct world *w, const char *what, const struct flight *
         return;
     world_say(w,
               "%-9s %s -> %s  %s request %" PRIu64 " seq %" PRIu64 " clock %" PRIu64
-              " version %" PRIu64 " flags %u status %d %s",
+              " version %" PRIu64 " flags %u life %04x map %" PRIu64 " status %d %s",
               what, node_name(&f->from, from), node_name(&f->to, to),
               ps_kind_name(h.kind), h.request, h.seq, h.clock, h.version, h.flags,
-              h.status, h.text);
+              (unsigned)h.server_epoch & 0xffff, h.map_epoch, h.status, h.text);
 }
 
 static void post(struct world *w, const struct node *from)
@@ -327,6 +338,68 @@ static void post(struct world *w, const struct node *from)
     ps_outbox_clear(&w->out);
 }
 
+/* ---- what is kept on disks ------------------------------------------------------- */
+
+static uint64_t disk_time(struct world *w, const struct disk *d)
+{
+    uint64_t ns = w->plan->disk_ns + world_draw(w, w->plan->disk_ns);
+
+    return w->now_ns + (d->slow_ns > w->now_ns ? SLOW_DISK * ns : ns);
+}
+
+static void run_errands(struct world *w, const struct node *at)
+{
+    struct host      *h = &w->hosts[at->host];
+    struct psd_errand errand;
+
+    while (psd_shard_errand(h->shards[at->shard], &errand))
+        if (disk_take(&h->disk, at->shard, &errand, disk_time(w, &h->disk)))
+            world_wrong(w, "simulator: %s", ps_log_last_error());
+}
+
+/* Before anybody hears of it. */
+static void remember(struct world *w)
+{
+    struct ps_buf *memory;
+
+    if (psd_coordinator_save(w->coordinator, &memory)) {
+        world_wrong(w, "coordinator: %s", ps_log_last_error());
+    } else if (memory) {
+        ps_buf_drop(&w->hosts[0].disk.memory);
+        w->hosts[0].disk.memory = memory;
+    }
+}
+
+static void post_shard(struct world *w, const struct node *at)
+{
+    post(w, at);
+    run_errands(w, at);
+}
+
+static void post_coordinator(struct world *w, const struct node *at)
+{
+    remember(w);
+    post(w, at);
+}
+
+static void run_disk(struct world *w, uint32_t i)
+{
+    struct host       *h = &w->hosts[i];
+    const struct disk *disks[PLAN_HOSTS];
+    size_t             n = 0;
+    uint64_t           n_works = h->disk.n_works;
+    struct node        at = { .kind = NODE_SHARD, .host = (uint8_t)i, .life = h->life };
+
+    if (!h->life || n_works == 0 || disk_next(&h->disk) > w->now_ns)
+        return;
+    for (uint32_t k = 0; k < PLAN_HOSTS; k++)
+        if (k == i || w->plan->shared)
+            disks[n++] = &w->hosts[k].disk;
+    at.shard = (uint16_t)disk_first(&h->disk);
+    disk_finish(&h->disk, h->shards, w->now_ns, disks, n, &w->out);
+    post_shard(w, &at);
+}
+
 static struct node client_node(const struct world *w, uint32_t i, enum node_kind kind)
 {
     return (struct node){ .kind = (uint8_t)kind,
@@ -351,7 +424,7 @@ static bool number_for_coordinator(const struct world *w, const struct node *sha
         struct node n;
 
         if (shard_named(psd_coordinator_shard_endpoint(w->coordinator, i), &n) &&
-            !memcmp(&n, shard, sizeof(n))) {
+            is_shard(&n, shard)) {
             *index = (uint16_t)i;
             return true;
         }
@@ -365,8 +438,7 @@ static bool number_for_client(const struct psw_client *c, const struct node *sha
     for (uint32_t i = 0; i < psw_client_n_shards(c); i++) {
         struct node n;
 
-        if (shard_named(psw_client_endpoint(c, i), &n) &&
-            !memcmp(&n, shard, sizeof(n))) {
+        if (shard_named(psw_client_endpoint(c, i), &n) && is_shard(&n, shard)) {
             *index = (uint16_t)i;
             return true;
         }
@@ -387,16 +459,28 @@ static void to_coordinator(struct world *w, struct flight *f)
         }
     }
     psd_coordinator_handle(w->coordinator, w->now_ns, &f->parcel, &w->out);
-    post(w, &at);
+    post_coordinator(w, &at);
+}
+
+/* A rollback takes versions back. */
+static void begin_life(struct world *w, const struct flight *f)
+{
+    struct ps_header h;
+
+    if (f->from.kind == NODE_COORDINATOR &&
+        !ps_wire_decode(w->decoder, f->parcel.head->data, f->parcel.head->len, &h) &&
+        h.kind == PS_MSG_JOB)
+        w->version[f->to.host][f->to.shard] = 0;
 }
 
 static void to_shard(struct world *w, struct flight *f)
 {
     struct psd_shard *shard = w->hosts[f->to.host].shards[f->to.shard];
 
+    begin_life(w, f);
     f->parcel.route = route_to(&f->from);
     psd_shard_handle(shard, w->now_ns, &f->parcel, &w->out);
-    post(w, &f->to);
+    post_shard(w, &f->to);
 }
 
 static void to_client(struct world *w, struct flight *f)
@@ -420,20 +504,38 @@ static void to_member(struct world *w, struct flight *f)
 {
     struct ps_header h;
 
-    if (!ps_wire_decode(w->decoder, f->parcel.head->data, f->parcel.head->len, &h) &&
-        h.kind == PS_MSG_JOIN_OK)
-        w->hosts[f->to.host].joined = true;
+    if (!ps_wire_decode(w->decoder, f->parcel.head->data, f->parcel.head->len, &h)) {
+        if (h.kind == PS_MSG_JOIN_OK)
+            w->hosts[f->to.host].joined = true;
+        else if (h.kind == PS_MSG_ERROR) /* not known any more: it begins anew */
+            world_kill(w, f->to.host, w->now_ns + PLAN_SECOND);
+    }
     ps_parcel_drop(&f->parcel);
 }
 
-/* What a heartbeat does with its answers: a notice ends the client. */
+/* What a heartbeat makes of its answers: has the job gone back? */
+static bool goes_back(const struct seat *s, const struct ps_header *h)
+{
+    if (h->kind != PS_MSG_NOTICE && h->request < s->since_ns)
+        return false;
+    if (h->kind == PS_MSG_OK)
+        return h->server_epoch != 0 && h->server_epoch != s->epoch;
+    return h->status == PS_ERR_ROLLBACK && h->server_epoch != s->epoch;
+}
+
 static void to_heart(struct world *w, struct flight *f)
 {
+    struct seat     *s = &w->seats[f->to.host];
     struct ps_header h;
 
-    if (!ps_wire_decode(w->decoder, f->parcel.head->data, f->parcel.head->len, &h) &&
-        (h.kind == PS_MSG_NOTICE || h.kind == PS_MSG_ERROR))
-        psw_client_notice(w->seats[f->to.host].client, (ps_status)h.status, h.text);
+    if (!ps_wire_decode(w->decoder, f->parcel.head->data, f->parcel.head->len, &h)) {
+        if (goes_back(s, &h)) {
+            psw_client_roll_back(s->client, w->now_ns, &w->out);
+            world_post_client(w, f->to.host);
+        } else if (h.kind != PS_MSG_OK && h.status != PS_ERR_ROLLBACK) {
+            psw_client_notice(s->client, (ps_status)h.status, h.text);
+        }
+    }
     ps_parcel_drop(&f->parcel);
 }
 
@@ -482,6 +584,10 @@ static void beat_client(struct world *w, uint32_t i)
     h.clock = psw_client_clock(w->seats[i].client);
     if (h.job == 0)
         return; /* not welcome yet */
+    if (h.server_epoch != w->seats[i].epoch) {
+        w->seats[i].epoch = h.server_epoch;
+        w->seats[i].since_ns = w->now_ns;
+    }
     if (ps_wire_send(&w->out, &to, &h, NULL, 0))
         world_wrong(w, "simulator: %s", ps_log_last_error());
     post(w, &from);
@@ -505,7 +611,7 @@ static void beat_member(struct world *w, uint32_t i)
     for (uint32_t s = 0; s < host->n_shards; s++) {
         struct node n = shard_at(w, i, s);
 
-        name_shard(&n, names[s]);
+        name_shard(w, &n, names[s]);
         endpoints[s] = names[s];
     }
     if (!host->joined) {
@@ -535,6 +641,11 @@ static uint64_t host_next(const struct host *h, bool coordinates)
 {
     uint64_t next = h->life && !coordinates ? h->beat_ns : WORLD_NEVER;
 
+    if (!h->life && h->back_ns)
+        return h->back_ns;
+    if (h->life)
+        next = earlier(next, disk_next(&h->disk));
+
     for (uint32_t s = 0; h->life && s < h->n_shards; s++)
         next = earlier(next, psd_shard_next_tick(h->shards[s]));
     return next;
@@ -552,6 +663,8 @@ uint64_t world_next(const struct world *w)
         next = earlier(next, psd_coordinator_next_tick(w->coordinator));
     return next;
 }
+
+static ps_status open_host(struct world *w, uint32_t i);
 
 static void run_seat(struct world *w, uint32_t i)
 {
@@ -571,15 +684,18 @@ static void run_host(struct world *w, uint32_t i)
 {
     struct host *h = &w->hosts[i];
 
+    if (!h->life && h->back_ns && h->back_ns <= w->now_ns && open_host(w, i))
+        world_wrong(w, "simulator: %s", ps_log_last_error());
     if (!h->life)
         return;
+    run_disk(w, i);
     for (uint32_t s = 0; s < h->n_shards; s++) {
         struct node at = shard_at(w, i, s);
 
         if (psd_shard_next_tick(h->shards[s]) > w->now_ns)
             continue;
         psd_shard_tick(h->shards[s], w->now_ns, &w->out);
-        post(w, &at);
+        post_shard(w, &at);
     }
     if (i > 0 && h->beat_ns <= w->now_ns)
         beat_member(w, i);
@@ -592,7 +708,7 @@ static void run_coordinator(struct world *w)
     if (!w->coordinator || psd_coordinator_next_tick(w->coordinator) > w->now_ns)
         return;
     psd_coordinator_tick(w->coordinator, w->now_ns, &w->out);
-    post(w, &at);
+    post_coordinator(w, &at);
 }
 
 void world_run(struct world *w, uint64_t now_ns)
@@ -646,23 +762,28 @@ static ps_status open_coordinator(struct world *w)
         .random_seed = world_draw(w, UINT64_MAX),
         .worker_silence_ns = SILENCE_NS,
         .shard_timeout_ns = SHARD_TIMEOUT_NS,
+        .recovery_wait_ns = RECOVERY_WAIT_NS,
         .keep_finished = 4,
         .max_jobs = 4,
         .token = "",
         .endpoint = "coordinator",
     };
-    const struct host *host = &w->hosts[0];
-    char               names[PLAN_SHARDS][PS_ENDPOINT_BYTES];
-    const char        *endpoints[PLAN_SHARDS];
-    uint32_t           first;
-    ps_status          st = psd_coordinator_new(&w->coordinator, &o);
+    const struct host   *host = &w->hosts[0];
+    char                 names[PLAN_SHARDS][PS_ENDPOINT_BYTES];
+    const char          *endpoints[PLAN_SHARDS];
+    uint32_t             first;
+    const struct ps_buf *memory = host->disk.memory;
+    ps_status            st = psd_coordinator_new(&w->coordinator, &o);
 
+    if (!st && memory)
+        st = psd_coordinator_restore(w->coordinator, w->now_ns, memory->data,
+                                     memory->len);
     if (st)
         return st;
     for (uint32_t s = 0; s < host->n_shards; s++) {
         struct node n = shard_at(w, 0, s);
 
-        name_shard(&n, names[s]);
+        name_shard(w, &n, names[s]);
         endpoints[s] = names[s];
     }
     return psd_coordinator_add_shards(w->coordinator, w->now_ns, endpoints,
@@ -674,13 +795,16 @@ static ps_status open_host(struct world *w, uint32_t i)
 {
     struct host             *h = &w->hosts[i];
     struct psd_shard_options o = { .control = 1000 + w->lives,
-                                   .backend = &psd_backend_cpu };
+                                   .backend = &psd_backend_cpu,
+                                   .can_save = true };
     ps_status                st = PS_OK;
 
+    world_say(w, "host %u starts", i);
     *h = (struct host){ .life = ++w->lives,
                         .control = o.control,
                         .beat_ns = w->now_ns,
-                        .cut_ns = h->cut_ns };
+                        .cut_ns = h->cut_ns,
+                        .disk = h->disk };
     for (uint32_t s = 0; !st && s < w->plan->shards[i]; s++) {
         st = psd_shard_new(&h->shards[s], &o);
         h->n_shards += !st;
@@ -700,6 +824,16 @@ static void close_host(struct world *w, uint32_t i)
     h->n_shards = h->life = 0;
 }
 
+void world_kill(struct world *w, uint32_t i, uint64_t back_ns)
+{
+    if (!w->hosts[i].life)
+        return;
+    world_say(w, "host %u is killed", i);
+    close_host(w, i);
+    disk_crash(&w->hosts[i].disk, world_draw(w, 2));
+    w->hosts[i].back_ns = back_ns;
+}
+
 ps_status world_open(struct world *w, const struct plan *plan, FILE *trace)
 {
     ps_status st;
@@ -715,8 +849,10 @@ void world_close(struct world *w)
 {
     for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
         world_unseat(w, i);
-    for (uint32_t i = 0; i < PLAN_HOSTS; i++)
+    for (uint32_t i = 0; i < PLAN_HOSTS; i++) {
         close_host(w, i);
+        disk_free(&w->hosts[i].disk);
+    }
     for (size_t i = 0; i < w->n_flights; i++)
         ps_parcel_drop(&w->flights[i].parcel);
     ps_decoder_free(&w->decoder);

@@ -13,6 +13,7 @@
 #include "common/wire/wire.h"
 #include "server/coordinator/coordinator.h"
 #include "server/shard/shard.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/plan.h"
 #include "worker/client.h"
 
@@ -47,7 +48,9 @@ struct host {
     uint64_t          control;
     bool              joined; /* known to the coordinator of host 0 */
     uint64_t          beat_ns;
-    uint64_t          cut_ns; /* until then nothing reaches it or leaves it */
+    uint64_t          cut_ns;  /* until then nothing reaches it or leaves it */
+    uint64_t          back_ns; /* it is down: it is started again then */
+    struct disk       disk;    /* outlives it */
 };
 
 struct seat {
@@ -55,6 +58,8 @@ struct seat {
     struct psw_client *client;
     uint64_t           beat_ns;
     uint64_t           cut_ns, stop_ns, slow_ns; /* until then */
+    uint64_t           epoch;                    /* of the job, in its last beat */
+    uint64_t           since_ns;                 /* the first beat with it */
     uint64_t           n_late; /* pushes of it that a shard refused as too late */
 };
 
@@ -97,6 +102,9 @@ void world_say(struct world *w, const char *fmt, ...)
 /* A process for a client begins or ends. */
 ps_status world_seat(struct world *w, uint32_t i, bool observer) PS_CHECKED;
 void      world_unseat(struct world *w, uint32_t i);
+
+/* A psd ends as by SIGKILL, and is started again when back_ns has come. */
+void world_kill(struct world *w, uint32_t host, uint64_t back_ns);
 
 /* Sends what the client of seat i has put into the outbox. */
 void world_post_client(struct world *w, uint32_t i);
