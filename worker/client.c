@@ -380,6 +380,11 @@ uint64_t psw_client_clock(const struct psw_client *c)
     return c->clock;
 }
 
+uint64_t psw_client_epochs(const struct psw_client *c)
+{
+    return c->epochs;
+}
+
 uint64_t psw_client_rollbacks(const struct psw_client *c)
 {
     return c->resume.n;

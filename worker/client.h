@@ -238,6 +238,7 @@ const struct ps_job_spec *psw_client_job(const struct psw_client *client);
 uint32_t                  psw_client_n_shards(const struct psw_client *client);
 const char *psw_client_endpoint(const struct psw_client *client, uint32_t shard);
 uint64_t    psw_client_clock(const struct psw_client *client);
+uint64_t    psw_client_epochs(const struct psw_client *client); /* of psw_client_rest */
 bool        psw_client_is_observer(const struct psw_client *client);
 
 /* When something last came from any server; 0: never. */

@@ -83,6 +83,7 @@ struct psw_shard {
     uint32_t         parts;  /* pushes of the iteration in progress */
     uint64_t         rested; /* clock + 1 of the rest that it has answered, 0: none; */
     uint64_t         rest_clock; /* with this one */
+    uint64_t         epochs;     /* that have ended there, as it said last */
     uint64_t         base;       /* version of the values behind its gradients, */
     bool             used;       /* which were pulled since the last iteration ended */
     uint64_t         done; /* iterations of this worker that were there at the resume */
@@ -127,7 +128,8 @@ struct psw_client {
     uint64_t session, server_epoch, map_epoch;
 
     uint64_t          clock;
-    uint64_t          told; /* by shards: where it goes on after this iteration */
+    uint64_t          epochs; /* of the job that this worker knows have ended */
+    uint64_t          told;   /* by shards: where it goes on after this iteration */
     double            weight;
     uint32_t          batches; /* of the iteration in progress */
     uint64_t          last_request;

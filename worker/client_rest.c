@@ -3,7 +3,9 @@
  *
  * A rest is an empty push that each shard answers when all workers rest there.  When
  * one shard gives up waiting, the others are still heard out, so that a second try
- * starts from a known state: who has answered already is not asked again.
+ * starts from a known state: who has answered already is not asked again.  Nor is a
+ * shard that went back to a snapshot of after the end of this epoch, when others went
+ * back to before it.
  */
 #include "worker/client_private.h"
 
@@ -50,7 +52,7 @@ static ps_status ask_shard(struct psw_client *c, struct psw_shard *sh,
     struct psw_request *r = under_way(c, sh);
     ps_status           st;
 
-    if (sh->rested == c->clock + 1)
+    if (sh->rested == c->clock + 1 || sh->epochs > c->epochs)
         return PS_OK;
     if (!r) {
         st = psw_request_new(c, t, &h, 0, &r);
@@ -67,11 +69,18 @@ static ps_status ask_shard(struct psw_client *c, struct psw_shard *sh,
 /* All have answered: from here they go on together. */
 static void wake(struct psw_client *c)
 {
+    uint64_t epochs = UINT64_MAX;
+
     for (uint32_t i = 0; i < c->n_shards; i++) {
-        if (c->shards[i].rest_clock > c->clock)
-            c->clock = c->shards[i].rest_clock;
-        c->shards[i].rested = 0;
+        struct psw_shard *sh = &c->shards[i];
+
+        if (sh->rested && sh->rest_clock > c->clock)
+            c->clock = sh->rest_clock;
+        sh->rested = 0;
+        if (sh->epochs < epochs)
+            epochs = sh->epochs;
     }
+    c->epochs = epochs;
 }
 
 ps_status psw_client_rest(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out,
@@ -107,6 +116,7 @@ void psw_rest_answer(struct psw_client *c, struct psw_shard *sh,
     if (h->kind == PS_MSG_PUSH_OK) {
         sh->rested = r->clock + 1;
         sh->rest_clock = h->clock;
+        sh->epochs = h->after;
     } else if (t && !t->status) {
         t->status = h->kind == PS_MSG_ERROR && h->status < 0 ? (ps_status)h->status
                                                              : PS_ERR_BAD_MESSAGE;

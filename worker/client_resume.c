@@ -212,6 +212,7 @@ static void told_where(struct psw_client *c, const struct psw_lane *lane,
     sh->done = h->clock;
     sh->seq = h->seq;
     sh->base = h->version;
+    sh->epochs = h->after;
     c->resume.n_open--;
 }
 
@@ -284,21 +285,23 @@ static void let_go(struct psw_client *c)
     psw_queue_move(&c->coordinator.queue, &c->resume.held.queue);
 }
 
-static uint64_t lowest(const struct psw_client *c)
+static void take_lowest(struct psw_client *c)
 {
-    uint64_t clock = c->shards[0].done;
-
-    for (uint32_t i = 1; i < c->n_shards; i++)
-        if (c->shards[i].done < clock)
-            clock = c->shards[i].done;
-    return clock;
+    c->clock = c->shards[0].done;
+    c->epochs = c->shards[0].epochs;
+    for (uint32_t i = 1; i < c->n_shards; i++) {
+        if (c->shards[i].done < c->clock)
+            c->clock = c->shards[i].done;
+        if (c->shards[i].epochs < c->epochs)
+            c->epochs = c->shards[i].epochs;
+    }
 }
 
 void psw_resume_settle(struct psw_client *c)
 {
     if (c->resume.stage != PSW_ASKING || c->resume.n_open > 0 || c->broken)
         return;
-    c->clock = lowest(c);
+    take_lowest(c);
     c->told = 0;
     c->batches = 1;
     c->resume.stage = PSW_GOING;

@@ -27,12 +27,12 @@ static uint64_t clocks_between(const struct psw_training *t, uint64_t from, uint
     return n;
 }
 
-/* The worker's epoch `epoch` begins at this clock. */
-static ps_status note_begin(ps_worker *w, uint64_t epoch, uint64_t clock)
+/* The worker's epoch `epoch` begins here. */
+static ps_status note_begin(ps_worker *w, uint64_t epoch)
 {
     if (epoch >= w->own_room) {
-        uint64_t  room = epoch < 8 ? 16 : 2 * epoch;
-        uint64_t *grown = realloc(w->own_begins, room * sizeof(*grown));
+        uint64_t          room = epoch < 8 ? 16 : 2 * epoch;
+        struct psw_begin *grown = realloc(w->own_begins, room * sizeof(*grown));
 
         if (!grown)
             return ps_fail(PS_ERR_NO_MEMORY,
@@ -40,7 +40,8 @@ static ps_status note_begin(ps_worker *w, uint64_t epoch, uint64_t clock)
         w->own_begins = grown;
         w->own_room = room;
     }
-    w->own_begins[epoch] = clock;
+    w->own_begins[epoch] =
+        (struct psw_begin){ ps_clock(w), psw_client_epochs(w->client) };
     w->own_epochs = epoch;
     return PS_OK;
 }
@@ -53,32 +54,30 @@ ps_status psw_training_begin_epoch(struct psw_training *t, uint64_t epoch)
     t->spot.epoch = epoch; /* also when there are no batches to count it by */
     t->epoch = epoch;
     t->skew = ps_clock(t->worker) - clock;
-    return note_begin(t->worker, epoch, ps_clock(t->worker));
+    return note_begin(t->worker, epoch);
 }
 
 /*
- * Own data: to where the job's clock is.  At the clock at which an epoch began the one
- * before it may not have been ended: the end of an epoch is no iteration, and in no
- * snapshot.  So it is ended again.
+ * Own data: to where the job's clock is, in the epoch that has not ended on all shards;
+ * after its last batch when that is only to be ended.
  */
 static void seek_own(struct psw_training *t)
 {
     ps_worker     *w = t->worker;
-    const uint64_t clock = ps_clock(w);
-    uint64_t       e = w->own_epochs, done;
+    const uint64_t clock = ps_clock(w), ended = psw_client_epochs(w->client);
+    uint64_t       e = w->own_epochs, n, done;
 
-    while (e > 0 &&
-           (w->own_begins[e] > clock ||
-            clock - w->own_begins[e - 1] <= psw_course_clocks(&t->course, e - 1)))
+    while (e > 0 && w->own_begins[e].epochs > ended)
         e--;
-    done = clock > w->own_begins[e] ? clock - w->own_begins[e] : 0;
-    if (done > psw_course_clocks(&t->course, e))
-        done = psw_course_clocks(&t->course, e);
-    t->skew = w->own_begins[e] - clocks_between(t, 0, e);
+    n = psw_course_clocks(&t->course, e);
+    done = clock > w->own_begins[e].clock ? clock - w->own_begins[e].clock : 0;
+    if (done > n)
+        done = n;
+    t->skew = w->own_begins[e].clock - clocks_between(t, 0, e);
     t->epoch = e;
     w->own_epochs = e;
     psw_course_seek(&t->course, &t->spot, clocks_between(t, 0, e) + done);
-    t->spot.epoch = done > 0 && done == psw_course_clocks(&t->course, e) ? e + 1 : e;
+    t->spot.epoch = done > 0 && done == n ? e + 1 : e;
 }
 
 /* ---- what may be trained ----------------------------------------------------------

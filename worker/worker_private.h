@@ -21,6 +21,12 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+/* Where an epoch of ps_train with own_data began: the clock, and how many epochs of the
+ * job had ended. */
+struct psw_begin {
+    uint64_t clock, epochs;
+};
+
 struct ps_worker {
     pid_t              pid; /* of the process that opened it */
     struct psw_client *client;
@@ -30,7 +36,7 @@ struct ps_worker {
     uint64_t           gone_ns;    /* when the server was given up; 0: it was not */
     uint64_t           missed;     /* ps_train: iterations before it joined */
     uint64_t           own_epochs; /* ps_train: that have ended, with own_data; */
-    uint64_t          *own_begins; /* the clocks at which they and the next one began */
+    struct psw_begin  *own_begins; /* of them and the next one */
     uint64_t           own_room;
     uint64_t           trained; /* ps_train: the clock at which the last one ended */
 

@@ -258,6 +258,7 @@ ps_status psd_resume_run(struct psd_request *r)
                            .request = r->h.request,
                            .job = r->h.job,
                            .clock = psd_gate_clock(r->job->gate),
+                           .after = psd_gate_epochs(r->job->gate),
                            .version = r->job->version };
     ps_status        st = psd_request_who(r);
 

@@ -19,6 +19,7 @@ static ps_status answer_rest(struct psd_request *r)
                            .job = r->job->number,
                            .seq = r->h.seq,
                            .clock = clock,
+                           .after = psd_gate_epochs(r->job->gate),
                            .version = r->job->version };
 
     if (clock == PSD_WINDOW_ROUSED) {

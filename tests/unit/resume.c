@@ -773,6 +773,38 @@ START_TEST(epoch_is_ended_anew_on_all_shards)
 }
 END_TEST
 
+/* One shard went back to before the end of an epoch, the other to after it. */
+START_TEST(shard_where_the_epoch_has_ended_is_not_asked_to_end_it)
+{
+    struct ps_ticket *t;
+    struct ps_header  h;
+
+    notice(6);
+    welcome_to(6, 2, 0);
+    h = answer_to(asked_at(0), PS_MSG_RESUME_OK);
+    h.clock = 25;
+    h.after = 1;
+    give(shard(0), &h, NULL, NULL, 0);
+    there(1, asked_at(1), 8, 3, 0);
+    psw_client_told(client);
+    ck_assert_uint_eq(psw_client_epochs(client), 0);
+    ps_outbox_clear(&out);
+    ck_assert_ok(psw_client_rest(client, now, &out, &t));
+    ck_assert_uint_eq(only_sent().parcel->route.index, 1);
+    h = answer_to(only_sent().h.request, PS_MSG_PUSH_OK);
+    h.clock = 20;
+    h.after = 1;
+    give(shard(1), &h, NULL, NULL, 0);
+    assert_ended(t, PS_OK);
+    ck_assert_uint_eq(psw_client_clock(client), 20);
+    ck_assert_uint_eq(psw_client_epochs(client), 1);
+    ps_outbox_clear(&out);
+    ck_assert_ok(psw_client_rest(client, now, &out, &t));
+    ck_assert_uint_eq(out.n, 2);
+    psw_ticket_drop(&t);
+}
+END_TEST
+
 /* ---- how it begins, and when it does not ----------------------------------------- */
 
 static const struct {
@@ -1080,6 +1112,7 @@ static Suite *resume_suite(void)
     tcase_add_test(two, map_that_does_not_fit_breaks_the_client);
     tcase_add_test(two, more_shards_are_used);
     tcase_add_test(two, epoch_is_ended_anew_on_all_shards);
+    tcase_add_test(two, shard_where_the_epoch_has_ended_is_not_asked_to_end_it);
     suite_add_tcase(s, two);
 
     tcase_add_checked_fixture(three, three_shards, go);
