@@ -9,7 +9,7 @@ strategies="bsp ssp asp backup"
 plan 70
 
 psd_start psd --set shards=3 --set worker_silence=3
-export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=50000 PSW_WORLD_SIZE=3
+export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=200000 PSW_WORLD_SIZE=3
 
 # start NAME RANK CASE STRATEGY: its output is in NAME.out.
 start() {

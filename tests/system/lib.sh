@@ -17,7 +17,7 @@ psd=$top_builddir/psd
 psctl=$top_builddir/psctl
 psexp=$top_builddir/psexp
 
-deadline=60 # seconds
+deadline=180 # seconds
 planned=0
 number=0
 failures=0

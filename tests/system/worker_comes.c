@@ -27,7 +27,7 @@
 #define WORKERS 3u
 #define LAST 40u
 #define EPOCHS 3u
-#define PATIENCE_S 60
+#define PATIENCE_S 240
 
 static ps_worker *worker;
 static ps_matrix *tally;
