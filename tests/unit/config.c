@@ -1042,6 +1042,8 @@ static const struct {
     { "lenet-backup", "lenet", PS_BACKUP, PS_SCALE_NONE, 3, PS_NESTEROV, 0.01,
       "16,16" },
     { "lenet-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "16,16" },
+    { "lenet-bsp-faults", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01,
+      "16,16" },
     { "lenet-full-bsp", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_NESTEROV, 0.01, "32,64" },
     { "lenet-local-sgd", "lenet", PS_BSP, PS_SCALE_NONE, 2, PS_SGD, 0.1, "16,16" },
     { "lenet-nfetch", "lenet", PS_ASP, PS_SCALE_NONE, 2, PS_SGD, 0.05, "16,16" },
