@@ -1,9 +1,10 @@
 /*
  * store_sparse.c - rows by key.
  *
- * Rows lie in pages of at most 1 MiB (one row, if a row is larger) and never move; a
+ * Rows lie in pages of at most 16 KiB (one row, if a row is larger) and never move; a
  * row's place is its number among all places ever used.  Places of rows that went are
- * used again first.
+ * used again first.  Pages are small because while a capture is written, an update
+ * copies those of its rows, which lie anywhere.
  */
 #include "server/store/store_rows.h"
 
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_BYTES ((size_t)1 << 20)
+#define PAGE_BYTES ((size_t)16 << 10)
 #define AHEAD 8u /* keys between asking for a cell and looking at it */
 
 /* Its part of the limit: as large as its part of the slots, rounded up. */
