@@ -23,10 +23,11 @@ struct psd_gate {
     uint64_t    slowest; /* == slowest_of(); where they are not */
     uint64_t    epochs;  /* that have ended */
     uint32_t    n_active;
-    uint32_t    n_waited; /* active seats that do not rest */
-    uint32_t    n_behind; /* of those, that have not finished closed + 1 */
-    uint32_t    n_absent; /* of those, that have skipped it */
-    uint32_t    n_here;   /* seats, active or not, whose gradient for it is here */
+    uint32_t    n_waited;  /* active seats that do not rest */
+    uint32_t    n_behind;  /* of those, that have not finished closed + 1 */
+    uint32_t    n_absent;  /* of those, that have skipped it */
+    uint32_t    n_skipped; /* active seats, resting or not, that have skipped it */
+    uint32_t    n_here;    /* seats, active or not, whose gradient for it is here */
     uint32_t    n_seats;
     struct seat seats[]; /* by rank */
 };
@@ -74,7 +75,8 @@ static uint64_t slowest_of(const struct psd_gate *g)
 
 static void recount(struct psd_gate *g)
 {
-    g->n_active = g->n_waited = g->n_behind = g->n_absent = g->n_here = 0;
+    g->n_active = g->n_waited = g->n_behind = g->n_absent = 0;
+    g->n_skipped = g->n_here = 0;
     for (uint32_t r = 0; r < g->n_seats; r++) {
         const struct seat *s = &g->seats[r];
 
@@ -82,6 +84,7 @@ static void recount(struct psd_gate *g)
         g->n_waited += is_waited_for(s);
         g->n_behind += is_waited_for(s) && s->finished <= g->closed;
         g->n_absent += is_waited_for(s) && s->finished > g->closed && !s->here;
+        g->n_skipped += s->active && s->finished > g->closed && !s->here;
         g->n_here += s->here;
     }
     if (!g->holds)
@@ -228,7 +231,7 @@ uint32_t psd_gate_n_active(const struct psd_gate *g)
  * that skips it is one of its spares. */
 bool psd_gate_may_close(const struct psd_gate *g)
 {
-    uint32_t spares = g->spares > g->n_absent ? g->spares - g->n_absent : 0;
+    uint32_t spares = g->spares > g->n_skipped ? g->spares - g->n_skipped : 0;
 
     if (!g->holds)
         return false;

@@ -320,6 +320,16 @@ START_TEST(one_that_skips_an_iteration_is_a_spare_of_it)
 }
 END_TEST
 
+START_TEST(one_that_skips_an_iteration_and_rests_is_a_spare_of_it)
+{
+    psd_gate_rest(gate, 2, 1); /* another shard told it that the first is closed */
+    psd_gate_finish(gate, 0, 1);
+    ck_assert(!psd_gate_may_close(gate)); /* else it would hold one of three */
+    psd_gate_finish(gate, 1, 1);
+    close_iteration();
+}
+END_TEST
+
 /* ---- the end of an epoch ------------------------------------------------------- */
 
 START_TEST(barrier_does_not_wait_for_one_that_rests)
@@ -659,6 +669,7 @@ static Suite *gate_suite(void)
     tcase_add_test(backup, iteration_closes_without_the_spare);
     tcase_add_test(backup, lost_worker_leaves_the_spare_to_the_others);
     tcase_add_test(backup, one_that_skips_an_iteration_is_a_spare_of_it);
+    tcase_add_test(backup, one_that_skips_an_iteration_and_rests_is_a_spare_of_it);
     suite_add_tcase(s, backup);
 
     tcase_add_test(life, unknown_strategy_is_refused);
