@@ -6,12 +6,13 @@
 toy=$top_builddir/tests/system/toy
 model_hash=$top_builddir/tests/system/model_hash
 
+back=$top_builddir/tests/system/worker_back
 logreg=$top_builddir/logreg # not there when examples are left out
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
 live=0
 [ ! -x "$logreg" ] || live=7
-plan $((41 + live))
+plan $((45 + live))
 
 # ---- the folder ------------------------------------------------------------------------
 
@@ -141,6 +142,44 @@ is   "psd ends well" "$code" 0
 ends "what was there before is whole" 0 '^lenet .* 6  1 of 2  ok ' \
     "$psctl" checkpoint verify --state=two
 is   "nothing is left of what failed" "$(ls two/parts | grep -c new)" 0
+psd=$real_psd
+
+# ---- the folder of a psd that is gone ----------------------------------------------------------
+
+# start JOB: two workers of it.
+start() {
+    for rank in 0 1; do
+        PSW_COORDINATOR=$at PSW_JOB=$1 PSW_WORLD_SIZE=2 PSW_RANK=$rank \
+            PSW_TIMEOUT_MS=${deadline}000 "$back" loop bsp wait >"$1-$rank.out" 2>&1 &
+        eval "worker$rank=$!"
+    done
+    pids="$pids $worker0 $worker1"
+}
+model_of() {
+    PSW_COORDINATOR=$at PSW_JOB=$1 "$back" read 2>&1
+}
+
+psd_start stays --set shards=1 --set state=stays --set shard_timeout=1
+at=$endpoint
+psd_start goes --set shards=1 --set state=goes --set coordinator="$at"
+start calm
+wait "$worker0" "$worker1"
+calm=$(model_of calm)
+start moved
+wait_until grep -qs '^done 20$' moved-0.out
+psd_stop goes KILL
+psd_stop stays KILL
+psd_start stays --set shards=1 --set state=stays --set restore_from=goes --set listen="$at" \
+    --set shard_timeout=1 --set recovery_wait=0.5
+wait "$worker0" && wait "$worker1"
+is   "workers go on with one psd of two, from both folders" "$?" 0
+ok   "they were told"  grep -q '^back' moved-0.out
+is   "and the model is that of a run without losses" "$(model_of moved)" "$calm"
+is_in_one_part() {
+    "$psctl" checkpoint list --state=stays | grep -q '^moved .* 60  1 of 1 '
+}
+ok   "whose snapshots have one part now" wait_until is_in_one_part
+psd_stop stays
 
 # ---- one on request, of a job that asks for none, with sparse matrices -------------------------
 
