@@ -461,8 +461,7 @@ static void keep_two(struct psd_coordinator *c, struct coord_job *job)
 static bool is_from(const struct psd_coordinator *c, const struct coord_job *job,
                     uint32_t shard, const struct ps_header *h)
 {
-    return job && job->saved && !job->recovery && !job->dropping &&
-           h->server_epoch == job->epoch && h->n_sets == 1 &&
+    return job && job->saved && !job->recovery && !job->dropping && h->n_sets == 1 &&
            h->session == c->servers[c->shards[shard].server].control &&
            h->sets[0].life == job->life && h->sets[0].n_shards == job->n_shards &&
            job->shards[h->sets[0].index] == shard;

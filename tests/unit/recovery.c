@@ -616,6 +616,7 @@ START_TEST(set_that_a_shard_lacks_is_no_snapshot)
         put_on_disk(i / EACH, i, 4, 1, 20);
     psd_restarts(1);
     expect_back_at(1, 10);
+    ck_assert_uint_eq(fakes[0].life, 2); /* nobody has tried to read it */
 }
 END_TEST
 
@@ -627,6 +628,7 @@ START_TEST(parts_of_several_lives_are_no_snapshot)
         put_on_disk(i / EACH, i, 4, 1 + i % 2, 20);
     psd_restarts(1);
     expect_back_at(1, 10);
+    ck_assert_uint_eq(fakes[0].life, 2); /* nobody has tried to read it */
 }
 END_TEST
 
@@ -764,6 +766,7 @@ START_TEST(members_are_welcome_only_when_the_shards_know_them)
     newcomer = say_hello(44, 0, &spec);
     ck_assert_int_eq(answer(44, newcomer, PS_MSG_ERROR)->status, PS_ERR_RANK);
     wait_for(SECOND / 2);
+    ck_assert_ptr_null(find_answer(1, matrix));
     ck_assert_ptr_null(find_answer(1, request));
     kind_held = PS_MSG_MEMBERS;
     wait_for(2 * SECOND);
