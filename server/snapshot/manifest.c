@@ -1,6 +1,7 @@
 /* manifest.c - see manifest.h. */
 #include "server/snapshot/manifest.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #define FILE_NAME "manifest.sqlite"
 #define FORMAT 1
 #define BUSY_MS 10000 /* psctl reads for a moment */
+#define WORDS_BYTES 256
 #define PATH_BYTES (PS_FOLDER_BYTES + 64)
 
 struct psd_manifest {
@@ -40,12 +42,22 @@ static ps_status status_of(int code)
                                                                         : PS_ERR_SYSTEM;
 }
 
+/* SQLite quotes what it found, and in a damaged file that may be anything. */
+static void copy_words(char out[WORDS_BYTES], const char *words)
+{
+    snprintf(out, WORDS_BYTES, "%s", words);
+    for (char *at = out; *at; at++)
+        if (!isprint((unsigned char)*at))
+            *at = *at == '\n' ? ' ' : '?';
+}
+
 static ps_status failed(const struct psd_manifest *m)
 {
-    int code = sqlite3_extended_errcode(m->db);
+    int  code = sqlite3_extended_errcode(m->db);
+    char text[WORDS_BYTES];
 
-    return ps_fail(status_of(code), "%s: %s (%d)", m->path, sqlite3_errmsg(m->db),
-                   code);
+    copy_words(text, sqlite3_errmsg(m->db));
+    return ps_fail(status_of(code), "%s: %s (%d)", m->path, text, code);
 }
 
 static ps_status execute(struct psd_manifest *m, const char *sql)
@@ -104,6 +116,27 @@ static ps_status check_format(struct psd_manifest *m, int format)
                    FORMAT);
 }
 
+/* What is written into a damaged file may not be found again, and would be called
+ * durable.  The file is small. */
+static ps_status check_whole(struct psd_manifest *m)
+{
+    sqlite3_stmt *s;
+    const char   *found;
+    char          text[WORDS_BYTES];
+    ps_status     st = prepare(m, "PRAGMA integrity_check(1)", &s);
+
+    if (st)
+        return st;
+    if (sqlite3_step(s) != SQLITE_ROW)
+        st = failed(m);
+    found = st ? NULL : (const char *)sqlite3_column_text(s, 0);
+    copy_words(text, found ? found : "?");
+    if (!st && strcmp(text, "ok") != 0)
+        st = ps_fail(PS_ERR_DATA, "%s: it is damaged: %s", m->path, text);
+    sqlite3_finalize(s);
+    return st;
+}
+
 static ps_status open_to_write(struct psd_manifest *m)
 {
     int       format = 0;
@@ -125,7 +158,9 @@ static ps_status open_to_write(struct psd_manifest *m)
             st = execute(m, "COMMIT");
         format = FORMAT;
     }
-    return st ? st : check_format(m, format);
+    if (!st)
+        st = check_format(m, format);
+    return st ? st : check_whole(m);
 }
 
 static bool copy_file(const char *from, const char *to)
@@ -329,6 +364,16 @@ static void read_entry(sqlite3_stmt *s, struct psd_vault_entry *e)
         memcpy(e->hash, sqlite3_column_blob(s, 12), sizeof(e->hash));
 }
 
+/* A word without '/': what comes from a damaged file leads nowhere else. */
+static bool is_plain(const char *name)
+{
+    bool plain = isgraph((unsigned char)name[0]) && name[0] != '.';
+
+    for (const char *at = name; plain && *at; at++)
+        plain = isgraph((unsigned char)*at) && *at != '/';
+    return plain;
+}
+
 static ps_status read_entries(struct psd_manifest *m, sqlite3_stmt *s,
                               struct psd_vault_entry **out, size_t *n)
 {
@@ -350,7 +395,11 @@ static ps_status read_entries(struct psd_manifest *m, sqlite3_stmt *s,
             entries = grown;
             room = more;
         }
-        read_entry(s, &entries[(*n)++]);
+        read_entry(s, &entries[*n]);
+        if (is_plain(entries[*n].file) && is_plain(entries[*n].job))
+            ++*n;
+        else
+            ps_log(PS_LOG_WARN, "%s: an entry is damaged, and left out", m->path);
     }
     if (code != SQLITE_DONE) {
         free(entries);

@@ -78,16 +78,18 @@ static bool read_text(const struct psd_vault *v, const char *path, char *out,
                       size_t room)
 {
     int     fd = v->disk->open(path, O_RDONLY, 0);
-    ssize_t n;
+    size_t  n = 0;
+    ssize_t some;
 
     if (fd < 0)
         return false;
-    n = v->disk->read(fd, out, room - 1);
+    do {
+        some = v->disk->read(fd, out + n, room - 1 - n);
+        n += some > 0 ? (size_t)some : 0;
+    } while (some > 0 || (some < 0 && errno == EINTR));
     v->disk->close(fd);
-    if (n < 0)
-        return false;
     out[n] = '\0';
-    return true;
+    return some == 0;
 }
 
 static ps_status lock_folder(struct psd_vault *v)
@@ -179,14 +181,24 @@ ps_status psd_vault_check_epoch(const struct psd_vault *v)
 
 /* ---- opening --------------------------------------------------------------------- */
 
+/* A folder that is there may have been made by a psd that ended before it was durable;
+ * where its parent cannot be opened, it is somebody else's. */
 static ps_status make_folder(const struct psd_vault *v, const char *path,
                              const char *parent)
 {
-    if (v->disk->mkdir(path, 0700) == 0)
-        return psd_vault_sync_folder(v, parent);
-    if (errno == EEXIST)
+    int       fd;
+    ps_status st;
+
+    if (v->disk->mkdir(path, 0700) && errno != EEXIST)
+        return ps_fail(PS_ERR_SYSTEM, "state %s: cannot be made: %m", path);
+    fd = v->disk->open(parent, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0 && errno == EACCES)
         return PS_OK;
-    return ps_fail(PS_ERR_SYSTEM, "state %s: cannot be made: %m", path);
+    if (fd < 0)
+        return ps_fail(PS_ERR_SYSTEM, "%s: cannot be opened: %m", parent);
+    st = psd_vault_sync(v, fd, parent);
+    v->disk->close(fd);
+    return st;
 }
 
 static ps_status make_folders(const struct psd_vault *v)

@@ -259,19 +259,41 @@ ps_status psd_vault_verify(struct psd_vault *v, const struct psd_vault_entry *e)
     return st;
 }
 
+/* The hash says that the file is what was written, not that the manifest says what it
+ * is. */
+static ps_status check_image(const struct origin *o, const struct psd_image *i,
+                             const struct psd_vault_entry *e)
+{
+    const struct ps_part part = { i->index, i->n_shards, i->set, i->life };
+
+    if (!strcmp(i->job, e->job) && i->run == e->run && is_part(e, &part))
+        return PS_OK;
+    return ps_fail(PS_ERR_DATA,
+                   "%s: it holds part %u of %u of set %ju of job %s, and the manifest "
+                   "says another one",
+                   o->path, i->index, i->n_shards, (uintmax_t)i->set, i->job);
+}
+
 /* Twice: nothing of it is believed before all of it is known to be right. */
 ps_status psd_vault_read(struct psd_vault *v, const struct psd_vault_entry *e,
                          struct psd_image **out)
 {
-    struct origin o;
-    ps_status     st = psd_vault_verify(v, e);
+    struct psd_image *image = NULL;
+    struct origin     o;
+    ps_status         st = psd_vault_verify(v, e);
 
     if (!st)
         st = open_origin(v, e->file, &o);
     if (st)
         return st;
-    st = psd_image_read(out, read_bytes, &o);
+    st = psd_image_read(&image, read_bytes, &o);
     v->disk->close(o.fd);
+    if (!st)
+        st = check_image(&o, image, e);
+    if (st)
+        psd_image_free(&image);
+    else
+        *out = image;
     return st;
 }
 

@@ -8,6 +8,10 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include "server/shard/progress.h"
+#include "server/snapshot/stream.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,6 +293,124 @@ static void write_packed(const char *name, const struct seed *s, size_t before)
     deflateEnd(&z);
 }
 
+/* ---- snapshots ----------------------------------------------------------------- */
+
+struct content {
+    uint8_t bytes[8192];
+    size_t  n;
+};
+
+static ps_status record(void *ctx, const void *bytes, size_t n)
+{
+    struct content *c = ctx;
+
+    fuzz_require(n <= sizeof(c->bytes) - c->n);
+    memcpy(c->bytes + c->n, bytes, n);
+    c->n += n;
+    return PS_OK;
+}
+
+static void add_matrix(struct psd_store *store, bool sparse)
+{
+    static const uint64_t       keys[] = { 3, 8, 1000 };
+    const struct ps_matrix_spec spec = { .name = { sparse ? 't' : 'm' },
+                                         .number = sparse ? 2 : 1,
+                                         .dtype = PS_F32,
+                                         .sparse = sparse,
+                                         .rows = sparse ? 0 : 10,
+                                         .cols = 3,
+                                         .optimiser = PS_ADAGRAD,
+                                         .max_rows = sparse ? 4 : 0,
+                                         .evict = sparse ? PS_EVICT_LRU : 0,
+                                         .weight_decay = NAN };
+    struct ps_place             place;
+    uint32_t                    places[3];
+
+    ps_place_cut(&place, &spec);
+    fuzz_require(psd_store_add(store, &spec, &place, 1) == PS_OK);
+    if (!sparse)
+        return;
+    fuzz_require(psd_store_hold(psd_store_find(store, 2), keys, 3, places) == PS_OK);
+    psd_store_release(psd_store_find(store, 2), places, 3);
+}
+
+/* Part `index` of n_shards, as it is when a job begins; only the first has matrices. */
+static struct psd_image *an_image(uint32_t strategy, uint32_t index, uint32_t n_shards)
+{
+    struct psd_image *image = calloc(1, sizeof(*image));
+    struct ps_header  h = { .job = 1, .n_shards = n_shards, .job_spec = &image->spec };
+    struct psd_job   *job;
+
+    fuzz_require(image != NULL);
+    image->spec = ps_job_spec_default();
+    image->spec.strategy = strategy;
+    image->spec.workers = 2;
+    strcpy(image->job, "j");
+    strcpy(image->spec.name, "j");
+    image->run = 5;
+    image->index = index;
+    image->n_shards = n_shards;
+    image->life = image->set = image->version = 1;
+    fuzz_require(psd_job_new(&job, &h) == PS_OK);
+    for (int sparse = 0; index == 0 && sparse < 2; sparse++)
+        add_matrix(job->store, sparse);
+    fuzz_require(psd_progress_encode(job, &image->progress) == PS_OK &&
+                 psd_store_capture(job->store, &image->model) == PS_OK);
+    psd_job_free(&job);
+    return image;
+}
+
+#define STREAM_HEAD 16u
+#define BLOCK_HEAD 16u
+
+/* n parts without their heads, each behind its length. */
+static void write_parts(const char *name, uint32_t strategy, uint32_t n_shards)
+{
+    struct content all = { .bytes = { (uint8_t)(n_shards - 1) }, .n = 1 };
+
+    for (uint32_t i = 0; i < n_shards; i++) {
+        struct psd_image *image = an_image(strategy, i, n_shards);
+        struct content    part = { .n = 0 };
+        uint8_t           length[3] = { 0xf8 };
+
+        fuzz_require(psd_image_write(image, record, &part) == PS_OK);
+        psd_image_free(&image);
+        if (n_shards == 1) {
+            struct content raw = { .bytes = "r", .n = 1 };
+
+            record(&raw, part.bytes, part.n);
+            write_seed("snapshot", "raw", raw.bytes, raw.n);
+        }
+        part.n -= STREAM_HEAD + BLOCK_HEAD;
+        length[1] = (uint8_t)part.n;
+        length[2] = (uint8_t)(part.n >> 8);
+        record(&all, length, sizeof(length));
+        record(&all, part.bytes + STREAM_HEAD + BLOCK_HEAD, part.n);
+    }
+    write_seed("snapshot", name, all.bytes, all.n);
+}
+
+static void write_snapshots(void)
+{
+    write_parts("bsp", PS_BSP, 1);
+    write_parts("asp", PS_ASP, 1);
+    write_parts("two_parts", PS_BSP, 2);
+    write_parts("three_parts", PS_SSP, 3);
+}
+
+/* The first byte: 0 writes.  Then per damage: file + 4 * what, place, content. */
+static const struct seed vaults[] = {
+    SEED("whole", "\x00"),
+    SEED("bit", "\x01\x02\x40\x08"),
+    SEED("manifest", "\x00\x00\xf8\x00\x08\x10"),
+    SEED("schema", "\x01\x04\x70\x04"
+                   "\n\x01;("),
+    SEED("short", "\x00\x0b\x20"),
+    SEED("gone", "\x00\x0f\x00"),
+    SEED("epoch", "\x00\x05\x00\x02"
+                  "x\n"),
+};
+
 /* ---- files --------------------------------------------------------------------- */
 
 static void write_config(const char *conf, const char *file, char what,
@@ -328,6 +450,8 @@ int main(int argc, char **argv)
     write_seeds("data", data_sets, sizeof(data_sets) / sizeof(data_sets[0]));
     write_packed("csv_gz", &data_sets[0], 3);
     write_packed("libsvm_gz", &data_sets[2], 3);
+    write_snapshots();
+    write_seeds("vault", vaults, sizeof(vaults) / sizeof(vaults[0]));
     write_config(argv[2], "psd.yaml", 'd', "psd", "", 0);
     write_config(argv[2], "experiments/lenet-ssp.yaml", 'e', "lenet-ssp", sets,
                  sizeof(sets));

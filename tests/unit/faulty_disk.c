@@ -18,12 +18,23 @@
 /* ---- the call that fails ----------------------------------------------------------
  */
 
-static uint64_t fail_at;
-static bool     was_sync;
+/* What a call is. */
+enum {
+    SYNCS = 1,
+    READS = 2,
+    REMOVES = 4,
+    MOVES = 8, /* bytes, of the vault's: some of them may be all */
+    SLEEPS = 16,
+};
 
-void faulty_fail(uint64_t nth)
+static uint64_t        fail_at;
+static enum faulty_how fail_how;
+static unsigned        failed; /* what it was */
+
+void faulty_fail(uint64_t nth, enum faulty_how how)
 {
     fail_at = nth;
+    fail_how = how;
 }
 
 bool faulty_waits(void)
@@ -33,15 +44,34 @@ bool faulty_waits(void)
 
 bool faulty_was_sync(void)
 {
-    return was_sync;
+    return failed & SYNCS;
 }
 
-static bool fails(bool sync)
+bool faulty_was_unlink(void)
 {
-    if (fail_at == 0 || --fail_at > 0)
+    return failed & REMOVES;
+}
+
+static bool can_fail(unsigned traits)
+{
+    switch (fail_how) {
+    case FAULTY_FULL: return !(traits & READS);
+    case FAULTY_SHORT: return traits & MOVES;
+    case FAULTY_INTERRUPTED: return traits & SLEEPS;
+    case FAULTY_BROKEN:
+    case FAULTY_HOWS: break;
+    }
+    return true;
+}
+
+static bool fails(unsigned traits)
+{
+    if (fail_at == 0 || !can_fail(traits) || --fail_at > 0)
         return false;
-    was_sync = sync;
-    errno = sync ? EIO : ENOSPC;
+    failed = traits;
+    errno = fail_how == FAULTY_INTERRUPTED                  ? EINTR
+            : fail_how == FAULTY_BROKEN || (traits & SYNCS) ? EIO
+                                                            : ENOSPC;
     return true;
 }
 
@@ -128,12 +158,16 @@ static struct {
 static int disk_open(const char *path, int flags, mode_t mode)
 {
     bool there = access(path, F_OK) == 0;
-    int  fd = fails(false) ? -1 : psd_disk_system.open(path, flags, mode);
+    int  fd = fails(0) ? -1 : psd_disk_system.open(path, flags, mode);
 
     if (fd < 0)
         return fd;
     assert(fd < FILES);
     snprintf(files[fd].path, sizeof(files[fd].path), "%s", path);
+    if (strlen(path) > 3 && !strcmp(path + strlen(path) - 3, "/..")) {
+        *strrchr(files[fd].path, '/') = '\0';
+        *strrchr(files[fd].path, '/') = '\0';
+    }
     files[fd].at = 0;
     if (!there)
         add(CREATE, path);
@@ -142,22 +176,36 @@ static int disk_open(const char *path, int flags, mode_t mode)
     return fd;
 }
 
+static ssize_t disk_read(int fd, void *bytes, size_t n)
+{
+    if (!fails(READS | MOVES | SLEEPS))
+        return read(fd, bytes, n);
+    return fail_how == FAULTY_SHORT ? read(fd, bytes, 1) : -1;
+}
+
+/* Of what has no room the first half is there. */
 static ssize_t disk_write(int fd, const void *bytes, size_t n)
 {
-    ssize_t some = fails(false) ? -1 : write(fd, bytes, n);
+    bool    bad = fails(MOVES | SLEEPS);
+    int     why = errno;
+    ssize_t some = write(fd, bytes,
+                         !bad                             ? n
+                         : fail_how == FAULTY_INTERRUPTED ? 0
+                                                          : (n + 1) / 2);
 
     if (some > 0) {
         add_write(files[fd].path, files[fd].at, bytes, (size_t)some);
         files[fd].at += (uint64_t)some;
     }
-    return some;
+    errno = why;
+    return bad && fail_how != FAULTY_SHORT ? -1 : some;
 }
 
 static int disk_fsync(int fd)
 {
     struct stat what;
 
-    if (fails(true))
+    if (fails(SYNCS | SLEEPS))
         return -1;
     fstat(fd, &what);
     add(S_ISDIR(what.st_mode) ? SYNC_FOLDER : SYNC, files[fd].path);
@@ -168,7 +216,7 @@ static int disk_rename(const char *from, const char *to)
 {
     struct op *op;
 
-    if (fails(false) || rename(from, to))
+    if (fails(0) || rename(from, to))
         return -1;
     op = add(RENAME, from);
     if (op)
@@ -178,7 +226,7 @@ static int disk_rename(const char *from, const char *to)
 
 static int disk_unlink(const char *path)
 {
-    if (fails(false) || unlink(path))
+    if (fails(REMOVES) || unlink(path))
         return -1;
     add(UNLINK, path);
     return 0;
@@ -186,7 +234,7 @@ static int disk_unlink(const char *path)
 
 static int disk_mkdir(const char *path, mode_t mode)
 {
-    if (fails(false) || mkdir(path, mode))
+    if (fails(0) || mkdir(path, mode))
         return -1;
     add(MKDIR, path);
     return 0;
@@ -194,7 +242,7 @@ static int disk_mkdir(const char *path, mode_t mode)
 
 const struct psd_disk_ops faulty_disk = {
     .open = disk_open,
-    .read = read,
+    .read = disk_read,
     .write = disk_write,
     .fsync = disk_fsync,
     .close = close,
@@ -227,13 +275,15 @@ static int shim_close(sqlite3_file *f)
 
 static int shim_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 {
+    if (fails(READS))
+        return SQLITE_IOERR_READ;
     return real_of(f)->pMethods->xRead(real_of(f), to, n, at);
 }
 
 static int shim_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 {
-    int code = fails(false) ? SQLITE_FULL
-                            : real_of(f)->pMethods->xWrite(real_of(f), from, n, at);
+    int code = fails(0) ? fail_how == FAULTY_FULL ? SQLITE_FULL : SQLITE_IOERR_WRITE
+                        : real_of(f)->pMethods->xWrite(real_of(f), from, n, at);
 
     if (code == SQLITE_OK)
         add_write(((struct shim *)f)->path, (uint64_t)at, from, (size_t)n);
@@ -242,12 +292,20 @@ static int shim_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at
 
 static int shim_truncate(sqlite3_file *f, sqlite3_int64 n)
 {
-    int code = fails(false) ? SQLITE_IOERR_TRUNCATE
-                            : real_of(f)->pMethods->xTruncate(real_of(f), n);
+    int code = fails(0) ? SQLITE_IOERR_TRUNCATE
+                        : real_of(f)->pMethods->xTruncate(real_of(f), n);
 
     if (code == SQLITE_OK)
         add_truncate(((struct shim *)f)->path, (uint64_t)n);
     return code;
+}
+
+static void add_sync_of_folder(const char *path)
+{
+    char folder[512];
+
+    snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(path, '/') - path), path);
+    add(SYNC_FOLDER, folder);
 }
 
 static int shim_sync(sqlite3_file *f, int flags)
@@ -255,11 +313,11 @@ static int shim_sync(sqlite3_file *f, int flags)
     struct shim *s = (struct shim *)f;
 
     (void)flags;
-    if (fails(true))
+    if (fails(SYNCS))
         return SQLITE_IOERR_FSYNC;
     add(SYNC, s->path);
     if (s->fresh)
-        add(SYNC_FOLDER, root);
+        add_sync_of_folder(s->path);
     s->fresh = false;
     return SQLITE_OK;
 }
@@ -324,9 +382,8 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int fl
 
     (void)vfs;
     *s = (struct shim){ .real = (sqlite3_file *)(s + 1) };
-    code = fails(false)
-               ? SQLITE_CANTOPEN
-               : system_vfs->xOpen(system_vfs, name, s->real, flags, out_flags);
+    code = fails(0) ? SQLITE_CANTOPEN
+                    : system_vfs->xOpen(system_vfs, name, s->real, flags, out_flags);
     if (code != SQLITE_OK)
         return code;
     snprintf(s->path, sizeof(s->path), "%s", name ? name : "");
@@ -340,7 +397,7 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int fl
 static int shim_delete(sqlite3_vfs *vfs, const char *name, int sync)
 {
     int code =
-        fails(false) ? SQLITE_IOERR_DELETE : system_vfs->xDelete(system_vfs, name, 0);
+        fails(0) ? SQLITE_IOERR_DELETE : system_vfs->xDelete(system_vfs, name, 0);
 
     (void)vfs;
     if (code != SQLITE_OK)
@@ -348,9 +405,9 @@ static int shim_delete(sqlite3_vfs *vfs, const char *name, int sync)
     add(UNLINK, name);
     if (!sync)
         return SQLITE_OK;
-    if (fails(true))
+    if (fails(SYNCS))
         return SQLITE_IOERR_DIR_FSYNC;
-    add(SYNC_FOLDER, root);
+    add_sync_of_folder(name);
     return SQLITE_OK;
 }
 
@@ -560,13 +617,14 @@ static void write_out(const char *folder)
 {
     char path[512];
 
-    for (int folders = 1; folders >= 0; folders--)
+    /* Those below other folders come later than these. */
+    for (int folders = 2; folders >= 0; folders--)
         for (size_t i = 0; i < durable.n; i++) {
             const struct name *name = &durable.list[i];
             FILE              *f;
 
             snprintf(path, sizeof(path), "%s/%s", folder, name->path);
-            if (folders != (name->node < 0))
+            if ((folders > 0) != (name->node < 0))
                 continue;
             if (folders) {
                 mkdir(path, 0700);
@@ -597,9 +655,10 @@ void faulty_crash(size_t n, uint64_t seed, const char *folder)
     draws = 0;
     for (size_t i = 0; i < n; i++)
         replay(i);
-    for (int i = 0; i < n_nodes; i++)
+    for (int i = 0; seed > 0 && i < n_nodes; i++)
         lose_bytes(&nodes[i], seed);
-    lose_names(seed);
+    if (seed > 0)
+        lose_names(seed);
     write_out(folder);
     forget_nodes();
 }

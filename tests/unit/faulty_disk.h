@@ -19,11 +19,20 @@ extern const struct psd_disk_ops faulty_disk;
 /* Makes SQLite use it, from the next file on. */
 void faulty_begin(void);
 
-/* The nth call from now on fails, 0: none; is it still to come?  Did it make something
- * durable? */
-void faulty_fail(uint64_t nth);
+enum faulty_how {
+    FAULTY_FULL,   /* the disk is full; what makes something durable fails with EIO */
+    FAULTY_BROKEN, /* EIO, also of reads */
+    FAULTY_SHORT,  /* the vault's reads and writes do only a part of it */
+    FAULTY_INTERRUPTED, /* its reads, writes and fsync, by a signal */
+    FAULTY_HOWS,
+};
+
+/* Of the calls from now on that can fail so the nth does, 0: none; is it still to come?
+ * Did it make something durable, or remove a file? */
+void faulty_fail(uint64_t nth, enum faulty_how how);
 bool faulty_waits(void);
 bool faulty_was_sync(void);
+bool faulty_was_unlink(void);
 
 /* From now on everything below `folder` is recorded; how many operations so far. */
 void   faulty_record(const char *folder);
@@ -33,7 +42,7 @@ void   faulty_forget(void);
 /*
  * What may be on the disk when the power goes after the first n operations, in
  * `folder`, which is empty: of what was not made durable some is there, some is not,
- * and some is there in part.
+ * and some is there in part.  Seed 0: nothing of it is there.
  */
 void faulty_crash(size_t n, uint64_t seed, const char *folder);
 

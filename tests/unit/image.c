@@ -296,7 +296,7 @@ END_TEST
 START_TEST(every_flipped_bit_is_noticed)
 {
     const char *wish = getenv("PSD_TEST_FLIPS");
-    uint64_t    flips = wish ? strtoull(wish, NULL, 10) : 1000;
+    uint64_t    flips = wish ? strtoull(wish, NULL, 10) : 2000;
 
     write_image(150000, 0); /* 1.8 MB, in two blocks */
     ck_assert_uint_gt(tape.n, PSD_BLOCK_BYTES + 10000);
@@ -506,6 +506,7 @@ static Suite *image_suite(void)
     tcase_add_test(round, a_sink_that_fails_ends_the_writing);
     suite_add_tcase(s, round);
 
+    tcase_set_timeout(damage, 600);
     tcase_add_checked_fixture(damage, NULL, tear_down);
     tcase_add_test(damage, every_truncation_is_noticed);
     tcase_add_test(damage, every_flipped_bit_is_noticed);

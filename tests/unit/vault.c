@@ -1,4 +1,5 @@
 /* The vault: what is saved is there, whatever happens meanwhile. */
+#include "common/base/random.h"
 #include "server/snapshot/vault_private.h"
 #include "tests/unit/suite.h"
 
@@ -317,6 +318,129 @@ START_TEST(a_file_that_is_gone_or_short_is_not_listed)
 }
 END_TEST
 
+/* The newest part as it was written, so that it can be damaged again and again. */
+static uint8_t part_bytes[4096];
+static size_t  n_part_bytes;
+
+static void save_two_parts(void)
+{
+    FILE *f;
+
+    ck_assert_ok(save(0, 1, 1, 100));
+    count_entries();
+    ck_assert_ok(save(0, 1, 1, 50));
+    f = fopen(path_of_part(), "r");
+    n_part_bytes = fread(part_bytes, 1, sizeof(part_bytes), f);
+    fclose(f);
+    ck_assert_uint_gt(n_part_bytes, 300);
+    ck_assert_uint_lt(n_part_bytes, sizeof(part_bytes));
+}
+
+static void write_part(size_t n)
+{
+    int fd = open(path_of_part(), O_WRONLY | O_TRUNC);
+
+    ck_assert_int_eq(write(fd, part_bytes, n), (ssize_t)n);
+    close(fd);
+}
+
+static void ck_only_the_older_one_loads(void)
+{
+    ck_assert_status(load(0, 1, 1, 100), PS_ERR_DATA);
+    ck_assert_ptr_null(back);
+    ck_assert_ok(load(0, 1, 1, 50));
+    ck_assert_uint_eq(back->version, 50000);
+}
+
+START_TEST(every_truncation_of_the_newest_leads_to_the_one_before)
+{
+    save_two_parts();
+    for (size_t n = 0; n < n_part_bytes; n++) {
+        write_part(n);
+        ck_assert_str_eq(listed(), "0/1 1.50");
+        ck_only_the_older_one_loads();
+    }
+    write_part(n_part_bytes);
+    ck_assert_str_eq(listed(), "0/1 1.100, 0/1 1.50");
+    ck_assert_ok(load(0, 1, 1, 100));
+}
+END_TEST
+
+/* PSD_TEST_FLIPS: how many. */
+START_TEST(every_flipped_bit_of_the_newest_leads_to_the_one_before)
+{
+    const char *wish = getenv("PSD_TEST_FLIPS");
+    uint64_t    flips = wish ? strtoull(wish, NULL, 10) : 500;
+
+    save_two_parts();
+    for (uint64_t i = 0; i < flips; i++) {
+        uint64_t bit = ps_random_below(RUN, 1, i, 8 * n_part_bytes);
+
+        part_bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        write_part(n_part_bytes);
+        ck_only_the_older_one_loads();
+        part_bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    write_part(n_part_bytes);
+    ck_assert_ok(load(0, 1, 1, 100));
+}
+END_TEST
+
+/* Whole files, but not those that the manifest means. */
+START_TEST(a_part_that_is_another_one_is_not_loaded)
+{
+    struct psd_manifest *m;
+
+    ck_assert_ok(save(0, 1, 1, 50));
+    count_entries();
+    psd_vault_close(&vault);
+    ck_assert_ok(psd_manifest_open(&m, folder, false));
+    entry.part.set = 60;
+    ck_assert_ok(psd_manifest_put(m, &entry));
+    psd_manifest_close(&m);
+    ck_assert_ok(open_vault(false, 2));
+    ck_assert_str_eq(listed(), "0/1 1.60");
+    ck_assert_status(load(0, 1, 1, 60), PS_ERR_DATA);
+    ck_assert_why("it holds part 0 of 1 of set 50 of job train");
+    ck_assert_ptr_null(back);
+}
+END_TEST
+
+START_TEST(entries_that_lead_elsewhere_are_left_out)
+{
+    static const char *const files[] = { "../epoch", ".", "", "a b", "a\nb" };
+    struct psd_manifest     *m;
+
+    ck_assert_ok(save(0, 1, 1, 50));
+    count_entries();
+    psd_vault_close(&vault);
+    ck_assert_ok(psd_manifest_open(&m, folder, false));
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        entry.part.set = 10 + i;
+        strcpy(entry.file, files[i]);
+        ck_assert_ok(psd_manifest_put(m, &entry));
+    }
+    psd_manifest_close(&m);
+    ck_assert_ok(open_vault(false, 2));
+    ck_assert_int_eq(count_entries(), 1);
+    ck_assert_str_eq(listed(), "0/1 1.50");
+    ck_assert_int_eq(access(path_of("epoch"), F_OK), 0);
+}
+END_TEST
+
+START_TEST(a_damaged_manifest_is_not_written_to)
+{
+    struct stat there;
+
+    ck_assert_ok(save(0, 1, 1, 50));
+    psd_vault_close(&vault);
+    ck_assert_int_eq(stat(path_of("manifest.sqlite"), &there), 0);
+    ck_assert_int_eq(truncate(path_of("manifest.sqlite"), there.st_size - 4096), 0);
+    ck_assert_status(open_vault(false, 2), PS_ERR_DATA);
+    ck_assert_why("manifest.sqlite");
+}
+END_TEST
+
 START_TEST(a_manifest_that_is_none_is_refused)
 {
     FILE *f;
@@ -442,9 +566,15 @@ static Suite *vault_suite(void)
     tcase_add_test(parts, blobs_are_kept);
     suite_add_tcase(s, parts);
 
+    tcase_set_timeout(damage, 600);
     tcase_add_checked_fixture(damage, an_open_vault, remove_folder);
     tcase_add_test(damage, a_damaged_file_is_named_and_not_loaded);
     tcase_add_test(damage, a_file_that_is_gone_or_short_is_not_listed);
+    tcase_add_test(damage, every_truncation_of_the_newest_leads_to_the_one_before);
+    tcase_add_test(damage, every_flipped_bit_of_the_newest_leads_to_the_one_before);
+    tcase_add_test(damage, a_part_that_is_another_one_is_not_loaded);
+    tcase_add_test(damage, entries_that_lead_elsewhere_are_left_out);
+    tcase_add_test(damage, a_damaged_manifest_is_not_written_to);
     tcase_add_test(damage, a_manifest_that_is_none_is_refused);
     suite_add_tcase(s, damage);
 
