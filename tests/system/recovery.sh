@@ -7,7 +7,7 @@ back=$top_builddir/tests/system/worker_back
 alike="loop:bsp train:bsp layers:bsp own:bsp" # their model is a function of the job
 counted="loop:asp train:asp layers:asp own:asp loop:ssp own:ssp"
 
-plan 52
+plan 56
 
 # serve NAME OPTION...: a psd with a folder for snapshots; again where it was before.
 serve() {
@@ -79,6 +79,13 @@ for one in $alike; do
     model_of "$(job_of calm "$one")" >"calm_${one%:*}"
 done
 
+export IDLE=yes
+start_all idle loop:bsp train:bsp
+unset IDLE
+is_idle() {
+    [ "$(cat idle_*.out | grep -c idle)" -eq 4 ]
+}
+wait_until is_idle
 start_all struck $alike $counted
 for one in $alike $counted; do
     wait_until has_done "$(job_of struck "$one")" 20
@@ -100,6 +107,12 @@ done
 for one in bsp asp ssp; do
     ok "$one: a loop of one's own was told, once for each rollback" \
         test "$(grep -c '^back' struck_loop_${one}_0.out)" -eq 1
+done
+for one in loop:bsp train:bsp; do
+    ok "$one: one that has done all is not let go without what was lost" \
+        ended "$(job_of idle "$one")"
+    is "$one: and does it again" "$(model_of "$(job_of idle "$one")")" \
+        "$(cat "calm_${one%:*}")"
 done
 job=struck_train_bsp_0.out
 ok "ps_train did again what was lost" \

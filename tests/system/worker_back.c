@@ -13,6 +13,8 @@
  *     layers   ps_train, layer by layer
  *     own      ps_train, epochs of different lengths
  *
+ * With IDLE set they come to the end, say "idle", and leave only after a rollback.
+ *
  * Each matrix has parts on all shards.  A gradient is a function of the values pulled,
  * the rank and the iteration, so the model tells whether an iteration was lost, came
  * twice, or saw other values; the tallies tell it under asp too.
@@ -94,6 +96,21 @@ static void compute(uint64_t clock)
     nap();
 }
 
+/* IDLE: all iterations are done, and their snapshot is older. */
+static void wait_until_it_goes_back(void)
+{
+    static int waited;
+    time_t     until = time(NULL) + 60;
+
+    if (!getenv("IDLE") || waited++)
+        return;
+    puts("idle");
+    while (ps_clock(worker) == LAST && time(NULL) < until) {
+        nap();
+        must(ps_progress(worker, 0));
+    }
+}
+
 /* ---- a loop of its own ---------------------------------------------------------- */
 
 static ps_status iterate(uint64_t clock)
@@ -123,8 +140,11 @@ static void loop(void)
     ps_status st;
 
     do {
-        uint64_t clock = ps_clock(worker);
+        uint64_t clock;
 
+        if (ps_clock(worker) == LAST)
+            wait_until_it_goes_back();
+        clock = ps_clock(worker);
         st = clock < LAST ? iterate(clock) : ps_worker_close(&worker);
         if (st == PS_ERR_ROLLBACK)
             printf("back to %" PRIu64 "\n", ps_clock(worker));
@@ -195,6 +215,7 @@ static void train(int layerwise, int own)
     must(ps_model_add(model, tally[rank], counted, one));
     do {
         must(ps_train(worker, model, data, gradient, &o));
+        wait_until_it_goes_back();
         st = ps_worker_close(&worker);
         o.epochs = 0;
     } while (st == PS_ERR_ROLLBACK);
