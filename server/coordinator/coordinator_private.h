@@ -491,11 +491,15 @@ void coord_saved(struct psd_coordinator *c, uint32_t shard, const struct ps_head
  * parts' newest) and its clock; false: none. */
 bool coord_saved_newest(const struct coord_job *job, uint64_t *set, uint64_t *clock);
 
-/* ---- members.c --------------------------------------------------------------------
+/* ---- hello.c -----------------------------------------------------------------------
  */
 
 ps_status coord_hello(struct psd_coordinator     *c,
                       const struct coord_request *r) PS_CHECKED;
+
+/* ---- members.c --------------------------------------------------------------------
+ */
+
 ps_status coord_beat(struct psd_coordinator     *c,
                      const struct coord_request *r) PS_CHECKED;
 ps_status coord_bye(struct psd_coordinator     *c,
@@ -508,6 +512,11 @@ ps_status coord_bye(struct psd_coordinator     *c,
 ps_status coord_member_find(struct psd_coordinator *c, const struct coord_request *r,
                             struct coord_job    **job,
                             struct coord_member **member) PS_CHECKED;
+
+/* Answers a HELLO or BYE when the shards know the member's state. */
+ps_status coord_answer_when_told(struct psd_coordinator *c, struct coord_job *job,
+                                 const struct coord_member *m,
+                                 const struct coord_asker  *asker) PS_CHECKED;
 
 /* May it still ask for things?  Why not is in the sentence. */
 ps_status coord_member_check(const struct coord_job    *job,
