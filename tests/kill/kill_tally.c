@@ -118,18 +118,23 @@ static ps_status count(uint64_t rank, uint64_t t)
     return st;
 }
 
-/* Under bsp all have to end at the same clock, so worker 0 tells them in a matrix. */
+/* Under bsp all have to end at the same clock, so worker 0 tells them in a matrix.
+ * Under asp a shard may have gone back less far than others and hold iterations beyond
+ * this clock: who ends now would leave them there. */
 static ps_status iterate(int in_step, int *over)
 {
     static const int64_t one = 1;
+    static uint64_t      begun; /* iterations, before any rollback too */
     uint64_t             rank = ps_rank(worker), t = ps_clock(worker);
     int                  asked = access("stop", F_OK) == 0;
     int64_t              told = 0;
     ps_status            st = ps_pull_any(stop, &told);
 
-    *over = t + 1 == ITERATIONS || (in_step ? told > 0 : asked);
+    *over = t + 1 == ITERATIONS || (in_step ? told > 0 : asked && t >= begun);
     if (st || *over)
         return st;
+    if (begun < t + 1)
+        begun = t + 1;
     st = count(rank, t);
     if (!st && in_step && asked && rank == 0)
         st = ps_push_any(stop, &one);
