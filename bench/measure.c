@@ -4,6 +4,7 @@
 #include "common/net/net.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,13 @@ double bench_lowest(const struct bench_series *s)
 double bench_highest(const struct bench_series *s)
 {
     return sorted_at(s, s->n - 1);
+}
+
+double bench_quantile(const struct bench_series *s, double share)
+{
+    size_t at = (size_t)ceil(share * (double)s->n);
+
+    return sorted_at(s, at > 0 ? at - 1 : 0);
 }
 
 /* ---- printing ------------------------------------------------------------------- */

@@ -32,6 +32,9 @@ double bench_median(const struct bench_series *s);
 double bench_lowest(const struct bench_series *s);
 double bench_highest(const struct bench_series *s);
 
+/* The smallest value that so much of the series (0 to 1) is not above. */
+double bench_quantile(const struct bench_series *s, double share);
+
 /* What a case could reach at best. */
 struct bench_limit {
     const char                *name;

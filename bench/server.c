@@ -92,24 +92,28 @@ static void endpoint_of(const struct bench_servers *s, const char *transport,
         snprintf(out, bytes, "ipc://%s/%s%zu", s->folder, name, number);
 }
 
-static ps_status start_psd(struct bench_servers *s, const char *transport)
+static ps_status start_psd(struct bench_servers *s, const char *transport,
+                           enum bench_more more)
 {
     struct process *p = &s->processes[PSD];
     char           *none[] = { NULL };
     char           *program = NULL, *at = folder_path(s->folder, "psd.at");
     char            set[] = "--set", listen[PS_ENDPOINT_BYTES + 8], shards[32];
-    char            announce[512];
+    char            announce[512], state[512];
     ps_status       st = find_program("psd", &program);
 
     memcpy(listen, "listen=", 7);
     endpoint_of(s, transport, "psd", 0, listen + 7, sizeof(listen) - 7);
     snprintf(shards, sizeof(shards), "shards=%zu", s->shards);
     snprintf(announce, sizeof(announce), "--announce=%s", at ? at : "");
+    snprintf(state, sizeof(state), "state=%s/state", s->folder);
     if (!st && !at)
         st = no_memory();
     if (!st)
-        st = process_start(
-            p, (char *[]){ program, set, listen, set, shards, announce, NULL }, none);
+        st = process_start(p,
+                           (char *[]){ program, set, listen, set, shards, announce,
+                                       more == BENCH_STATE ? set : NULL, state, NULL },
+                           none);
     if (!st)
         st = read_endpoints(p, at, &s->coordinator, 1);
     free(program);
@@ -141,7 +145,7 @@ static ps_status start_raw(struct bench_servers *s, const char *transport)
 }
 
 ps_status bench_servers_start(struct bench_servers *s, const char *transport,
-                              size_t shards)
+                              size_t shards, enum bench_more more)
 {
     static const char *const names[] = { [PSD] = "psd", [RAW] = "raw server" };
     static const char *const logs[] = { [PSD] = "psd.log", [RAW] = "raw.log" };
@@ -155,8 +159,8 @@ ps_status bench_servers_start(struct bench_servers *s, const char *transport,
             st = no_memory();
     }
     if (!st)
-        st = start_psd(s, transport);
-    if (!st)
+        st = start_psd(s, transport, more);
+    if (!st && more == BENCH_RAW)
         st = start_raw(s, transport);
     if (st) {
         ps_status ignored = bench_servers_stop(s); /* the first reason counts */

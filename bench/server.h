@@ -1,5 +1,6 @@
 /*
- * server.h - the processes on the other side: a psd, and a raw server beside it.
+ * server.h - the processes on the other side: a psd, and, if it is wanted, a raw
+ * server beside it.
  *
  * Thread: one.
  */
@@ -18,13 +19,18 @@ struct bench_servers {
     char           raw[BENCH_RAW_SHARDS][PS_ENDPOINT_BYTES];
 };
 
+enum bench_more {
+    BENCH_RAW,   /* a raw server beside psd */
+    BENCH_STATE, /* psd keeps snapshots, in the folder; no raw server */
+};
+
 /*
- * Starts both, each with so many shards, on free ports of loopback (transport "tcp") or
+ * Starts them, each with so many shards, on free ports of loopback (transport "tcp") or
  * on sockets in a folder of their own ("ipc"), and waits until they listen.  psd is
  * found as psexp finds it.
  */
 ps_status bench_servers_start(struct bench_servers *s, const char *transport,
-                              size_t shards) PS_CHECKED;
+                              size_t shards, enum bench_more more) PS_CHECKED;
 
 /* Ends what runs and removes the folder.  PS_ERR_UNAVAILABLE when one of them had ended
  * by itself; the sentence says how. */

@@ -223,7 +223,7 @@ static ps_status open_setting(struct setting *s)
 {
     const struct options *o = s->options;
     const char           *raw[BENCH_RAW_SHARDS];
-    ps_status st = bench_servers_start(&s->servers, s->transport, s->shards);
+    ps_status st = bench_servers_start(&s->servers, s->transport, s->shards, BENCH_RAW);
 
     for (size_t i = 0; i < s->shards; i++)
         raw[i] = s->servers.raw[i];

@@ -4,7 +4,7 @@
 . "$top_srcdir/tests/system/lib.sh"
 . "$top_srcdir/tests/system/json.sh"
 
-plan 16
+plan 21
 
 bench=$top_builddir/psbench-sparse
 export PSD_BINDIR="$top_builddir" TMPDIR="$work"
@@ -69,6 +69,20 @@ ends "rows that are no whole batches are refused" 64 'a multiple of --batch' \
     "$bench" --rows=10001
 ends "a batch that one frame cannot hold is refused" 64 'from 1 to 16384' \
     "$bench" --batch=16385
+# ---- snapshots ---------------------------------------------------------------------------
+snapshot=$top_builddir/psbench-snapshot
+timeout $deadline "$snapshot" --json --model=6 --push=64 --every=5 --iterations=10 --rounds=1 \
+    --pause=0 >lines.json 2>notes
+is "pushes are timed without snapshots, beside and behind them" \
+    "$(sed 's/.*"snapshots":"\([a-z]*\)","pushes":\([0-9]*\),.*/\1 \2/' lines.json | tr '\n' ' ')" \
+    "none 10 background 10 synchronous 10 "
+ok "in lines of one shape" every_line "\"p50_ms\":$figure,\"p99_ms\":$figure,\"extra_p99_ms\":-?$figure,.*\"model_mib\":6"
+is "nothing of it is left" "$(ls -d psbench-* 2>/dev/null)" ""
+ends "the table has a line for each" 0 '^synchronous  .*a snapshot takes' \
+    "$snapshot" --model=2 --push=64 --every=2 --iterations=2 --rounds=1 --pause=0
+ends "a push larger than the model is refused" 64 'three times --push' \
+    "$snapshot" --model=2 --push=1024
+
 printf '#!/bin/sh\necho no memory at all >&2\nexit 71\n' >psd
 chmod +x psd
 ends "a psd that does not start is named" 69 'psd ended with exit code 71: no memory at all' \
