@@ -11,6 +11,8 @@
  */
 #include "worker/client_private.h"
 
+#include "common/base/plant.h"
+
 #include <stdio.h>
 
 /* Before another HELLO when the one before led to nothing. */
@@ -290,7 +292,8 @@ static void take_lowest(struct psw_client *c)
     c->clock = c->shards[0].done;
     c->epochs = c->shards[0].epochs;
     for (uint32_t i = 1; i < c->n_shards; i++) {
-        if (c->shards[i].done < c->clock)
+        if (PSD_PLANTED(PLANT_HIGHEST) ? c->shards[i].done > c->clock
+                                       : c->shards[i].done < c->clock)
             c->clock = c->shards[i].done;
         if (c->shards[i].epochs < c->epochs)
             c->epochs = c->shards[i].epochs;

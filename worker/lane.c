@@ -1,6 +1,8 @@
 /* lane.c - see lane.h. */
 #include "worker/lane.h"
 
+#include "common/base/plant.h"
+
 #include <stdlib.h>
 
 void psw_queue_add(struct psw_queue *q, struct psw_request *r)
@@ -126,7 +128,7 @@ void psw_lane_tick(struct psw_lane *lane, uint64_t now_ns, struct ps_outbox *out
     struct psw_request *r = lane->queue.first;
 
     for (uint32_t i = 0; i < lane->n_sent; i++, r = r->next) {
-        if (now_ns < due_ns(lane, r))
+        if (now_ns < due_ns(lane, r) || PSD_PLANTED(PLANT_NO_RESEND))
             continue;
         r->patience_ns *= 2;
         if (r->patience_ns > PSW_PATIENCE_MAX_NS)

@@ -11,6 +11,8 @@
  */
 #include "server/coordinator/coordinator_private.h"
 
+#include "common/base/plant.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +32,8 @@ static int compare(const struct ps_part *a, const struct ps_part *b)
 /* Do the parts of a snapshot have one set? */
 static bool is_common(const struct coord_job *job)
 {
-    return job->spec.strategy == PS_BSP || job->spec.strategy == PS_BACKUP;
+    return (job->spec.strategy == PS_BSP || job->spec.strategy == PS_BACKUP) &&
+           !PSD_PLANTED(PLANT_MIXED_SETS);
 }
 
 /* ---- offers ---------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* gate.c - see gate.h. */
 #include "server/gate/gate.h"
 
+#include "common/base/plant.h"
+
 #include <stdlib.h>
 
 #define SLACK_ANY UINT64_MAX
@@ -129,7 +131,9 @@ enum psd_verdict psd_gate_pull(const struct psd_gate *g, uint32_t rank, uint64_t
         return PSD_NOW;
     if (!g->holds && rank < g->n_seats && clock > g->seats[rank].finished)
         return PSD_LATER; /* its own push is still under way */
-    return clock <= reached || clock - reached <= g->slack ? PSD_NOW : PSD_LATER;
+    return clock <= reached || clock - reached <= g->slack + PSD_PLANTED(PLANT_SLACK)
+               ? PSD_NOW
+               : PSD_LATER;
 }
 
 /* A worker may push ahead without pulling, but into one open iteration only. */
@@ -174,7 +178,7 @@ void psd_gate_finish(struct psd_gate *g, uint32_t rank, uint64_t clock)
 
 void psd_gate_leave(struct psd_gate *g, uint32_t rank)
 {
-    if (rank >= g->n_seats)
+    if (rank >= g->n_seats || PSD_PLANTED(PLANT_DEAD_COUNTS))
         return;
     g->seats[rank].active = g->seats[rank].resting = g->seats[rank].early = false;
     recount(g);
@@ -236,7 +240,7 @@ bool psd_gate_may_close(const struct psd_gate *g)
     if (!g->holds)
         return false;
     if (g->n_here > 0)
-        return g->n_behind <= spares;
+        return g->n_behind <= spares + PSD_PLANTED(PLANT_SPARES);
     return g->n_behind == 0 && g->n_absent > 0; /* nobody will push for it */
 }
 

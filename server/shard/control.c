@@ -6,6 +6,8 @@
  */
 #include "server/shard/snapshot.h"
 
+#include "common/base/plant.h"
+
 #include "server/optim/optim.h"
 
 #include <stdlib.h>
@@ -133,7 +135,8 @@ ps_status psd_control_job(struct psd_request *r)
         return ps_fail(PS_ERR_BAD_MESSAGE, "shard: a job without number or settings");
     if (has_ended(r->shard, r->h.run, r->h.after))
         return psd_say_ok(r);
-    if (!job || r->h.after > job->life)
+    if (!job || r->h.after > job->life ||
+        (PSD_PLANTED(PLANT_OLD_LIFE) && r->h.after < job->life))
         return make_job(r);
     if (r->h.after == job->life)
         st = ps_job_spec_same(r->h.job_spec, &job->spec);

@@ -1,6 +1,8 @@
 /* job.c - see job.h. */
 #include "server/shard/job.h"
 
+#include "common/base/plant.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,7 +159,7 @@ void psd_job_free(struct psd_job **job)
  * dropped; what it finished stays and counts. */
 static void drop_unfinished(struct psd_job *job, struct psd_seat *seat)
 {
-    if (!seat->finished_open)
+    if (!seat->finished_open && !PSD_PLANTED(PLANT_KEPT_GRADIENT))
         drop_held(job, seat);
     seat->n_parts = seat->parts = 0;
     seat->rest_seq = 0;

@@ -1,6 +1,8 @@
 /* progress.c - see progress.h. */
 #include "server/shard/progress.h"
 
+#include "common/base/plant.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +82,7 @@ static void put_seat(struct ps_buf *b, const struct psd_job *job, uint32_t rank)
         uint64_t bits = seat->again_clock ? seat->again[word] : 0;
 
         for (uint64_t i = 0; partial && i < 64; i++)
-            if (has_part(job, seat) &&
+            if (has_part(job, seat) && !PSD_PLANTED(PLANT_PARTS_AGAIN) &&
                 is_in_model(seat, seat->first_seq + 1 + 64 * word + i))
                 bits |= UINT64_C(1) << i;
         put(b, bits);

@@ -1,6 +1,8 @@
 /* request.c - the steps that pushes and pulls share; see request.h. */
 #include "server/shard/request.h"
 
+#include "common/base/plant.h"
+
 ps_status psd_request_who(struct psd_request *r)
 {
     ps_status st = psd_job_seat(r->job, &r->h, &r->seat);
@@ -134,7 +136,7 @@ ps_status psd_request_park(struct psd_request *r)
 /* Under `ack: durable` iterations and rests are answered when they are on disk. */
 bool psd_request_is_durable(const struct psd_request *r)
 {
-    return r->job->spec.ack != PS_ACK_DURABLE ||
+    return r->job->spec.ack != PS_ACK_DURABLE || PSD_PLANTED(PLANT_DURABLE) ||
            !(r->h.flags & (PS_FLAG_FINISH | PS_FLAG_REST)) ||
            r->h.clock <= r->seat->durable;
 }

@@ -1,6 +1,8 @@
 /* window.c - see window.h. */
 #include "server/shard/window.h"
 
+#include "common/base/plant.h"
+
 #include <stddef.h>
 
 static uint64_t bit_of(uint64_t seq)
@@ -20,6 +22,8 @@ static bool is_set(const struct psd_window *w, uint64_t seq)
 
 enum psd_seen psd_window_look(const struct psd_window *w, uint64_t seq)
 {
+    if (PSD_PLANTED(PLANT_DEDUPE) && seq == w->low)
+        return PSD_FRESH;
     if (seq <= w->low)
         return PSD_SEEN;
     if (seq - w->low > PSD_WINDOW)

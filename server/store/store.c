@@ -1,6 +1,8 @@
 /* store.c - see store.h. */
 #include "server/store/store_private.h"
 
+#include "common/base/plant.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,7 +245,7 @@ struct psd_chunk *psd_store_chunk(struct psd_matrix *m, uint64_t first)
 /* A copy of *held in *own, if somebody else holds it too; else nothing. */
 static ps_status copy_shared(struct ps_buf **own, const struct ps_buf *held)
 {
-    if (!held || ps_buf_sole(held))
+    if (!held || ps_buf_sole(held) || PSD_PLANTED(PLANT_TORN))
         return PS_OK;
     return ps_buf_copy(own, held->data, held->len);
 }

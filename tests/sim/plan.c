@@ -69,6 +69,7 @@ static void draw_network(struct dice *d, struct plan *p)
     p->fixed_ports = one_in(d, 2);
     p->lose_percent = one_in(d, 2) ? 0 : (unsigned)between(d, 1, 15);
     p->repeat_percent = one_in(d, 2) ? 0 : (unsigned)between(d, 1, 25);
+    p->stray_percent = one_in(d, 3) ? (unsigned)between(d, 1, 3) : 0;
     p->compute_ns = between(d, 1, 50) * 1000000;
 }
 
@@ -76,9 +77,12 @@ static void draw_fault(struct dice *d, const struct plan *p, enum fault_kind kin
                        struct fault *f)
 {
     f->kind = kind;
-    f->who = (uint32_t)below(d, kind == FAULT_HOST_CUT || kind >= FAULT_HOST_KILL
+    f->who = (uint32_t)below(d, kind == FAULT_HOST_CUT || (kind >= FAULT_HOST_KILL &&
+                                                           kind < FAULT_WORKER_GONE)
                                     ? p->hosts
                                     : p->job.workers);
+    if (kind == FAULT_WORKER_GONE && (f->who == 0 || p->job.on_loss != PS_LOSS_SHRINK))
+        f->kind = FAULT_WORKER_SLOW; /* somebody is to be there at the end */
     f->at_ns = below(d, p->heal_ns * 3 / 4);
     f->for_ns = between(d, 1, 100) * PLAN_SECOND / (one_in(d, 3) ? 5 : 50);
     if (f->at_ns + f->for_ns > p->heal_ns)
@@ -134,7 +138,7 @@ struct plan plan_calm(const struct plan *plan)
     p.hosts = 1;
     p.shards[0] = 1;
     p.n_faults = 0;
-    p.lose_percent = p.repeat_percent = 0;
+    p.lose_percent = p.repeat_percent = p.stray_percent = 0;
     p.jitter_ns = 0;
     p.in_order = true;
     return p;
@@ -154,6 +158,7 @@ static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_WORKER_CUT] = "worker cut off",  [FAULT_HOST_CUT] = "psd cut off",
     [FAULT_WORKER_STOP] = "worker stopped", [FAULT_HOST_KILL] = "psd killed",
     [FAULT_DISK_FULL] = "disk full",        [FAULT_DISK_SLOW] = "disk slow",
+    [FAULT_WORKER_GONE] = "worker gone",
 };
 
 void plan_print(const struct plan *p, FILE *to)
@@ -177,9 +182,10 @@ void plan_print(const struct plan *p, FILE *to)
     fprintf(to, "%s%s%s%s\n", p->shared ? ", shared disk" : "",
             p->sparse ? ", sparse" : "", p->rides ? ", rides" : "",
             p->rests ? ", rests" : "");
-    fprintf(to, "  messages take %g to %g ms%s, %u %% lost, %u %% twice\n",
+    fprintf(to, "  messages take %g to %g ms%s, %u %% lost, %u %% twice, %u %% late\n",
             (double)p->latency_ns / 1e6, (double)(p->latency_ns + p->jitter_ns) / 1e6,
-            p->in_order ? ", in order" : "", p->lose_percent, p->repeat_percent);
+            p->in_order ? ", in order" : "", p->lose_percent, p->repeat_percent,
+            p->stray_percent);
     for (uint32_t i = 0; i < p->n_faults; i++)
         fprintf(to, "  fault %u: %s %u at %.3f s for %.3f s\n", i,
                 fault_names[p->faults[i].kind], p->faults[i].who,

@@ -29,7 +29,8 @@ enum fault_kind {
     FAULT_WORKER_STOP,     /* neither sends nor receives, as after SIGSTOP */
     FAULT_HOST_KILL,       /* a psd is gone, with all that is not on its disk */
     FAULT_DISK_FULL,
-    FAULT_DISK_SLOW, /* 50 times as long */
+    FAULT_DISK_SLOW,   /* 50 times as long */
+    FAULT_WORKER_GONE, /* as killed, and nobody comes after it */
     FAULT_KINDS,
 };
 
@@ -56,7 +57,7 @@ struct plan {
     uint64_t latency_ns, jitter_ns; /* of a message: from latency, up to jitter more */
     bool     fixed_ports;           /* a psd listens where the one before it did */
     bool     in_order;              /* of two nodes */
-    unsigned lose_percent, repeat_percent;
+    unsigned lose_percent, repeat_percent, stray_percent; /* stray: late by seconds */
     uint64_t compute_ns; /* of a gradient, up to twice that */
     uint64_t disk_ns;    /* of a part of a snapshot, up to twice that */
     uint64_t heal_ns;

@@ -203,7 +203,7 @@ static void begin_iteration(struct programme *p, uint32_t i)
     s->iteration = psw_client_clock(client_of(p, i)) + 1;
     s->late = p->world.seats[i].n_late;
     psw_client_sign(client_of(p, i), &h);
-    l->begun_in[s->iteration] = h.server_epoch;
+    l->begun_in[s->iteration] = world_life(&p->world, h.server_epoch);
     if (l->begun_by[s->iteration] == s->lives)
         return;
     l->begun_by[s->iteration] = s->lives;
@@ -215,7 +215,15 @@ static void end_iteration(struct programme *p, uint32_t i)
 {
     struct student *s = &p->students[i];
 
-    if (p->world.seats[i].n_late != s->late)
+    const bool late = p->world.seats[i].n_late != s->late;
+
+    if (late && plan_in(p)->job.strategy != PS_BACKUP && !p->world.loses &&
+        !p->disturbed && !p->went_back)
+        world_wrong(&p->world,
+                    "worker %u was too late for iteration %" PRIu64
+                    ", and nobody had been lost",
+                    i, s->iteration);
+    if (late)
         p->disturbed = true; /* it was not waited for */
     else if (plan_in(p)->job.strategy != PS_BACKUP)
         p->ledgers[i].low[s->iteration] = 1;
@@ -223,12 +231,12 @@ static void end_iteration(struct programme *p, uint32_t i)
 
 /* What was done after the clock to which the job went back may be gone, unless it was
  * acknowledged as durable. */
-static void take_back(struct programme *p, uint32_t r, uint64_t clock, uint64_t epoch)
+static void take_back(struct programme *p, uint32_t r, uint64_t clock, uint64_t life)
 {
     struct ledger *l = &p->ledgers[r];
 
     for (uint64_t t = clock + 1; t <= plan_in(p)->iterations; t++) {
-        if (plan_in(p)->job.ack == PS_ACK_DURABLE || l->begun_in[t] == epoch)
+        if (plan_in(p)->job.ack == PS_ACK_DURABLE || l->begun_in[t] >= life)
             continue;
         l->low[t] = 0;
         if (is_held(plan_in(p)))
@@ -240,6 +248,7 @@ static void take_back(struct programme *p, uint32_t r, uint64_t clock, uint64_t 
 static void go_back(struct programme *p, uint32_t i)
 {
     uint64_t         clock = psw_client_clock(client_of(p, i));
+    uint64_t         life;
     struct ps_header h = { 0 };
     struct ledger   *l = &p->ledgers[i];
 
@@ -247,6 +256,7 @@ static void go_back(struct programme *p, uint32_t i)
     world_say(&p->world, "worker %u goes back to clock %" PRIu64, i, clock);
     p->went_back = true;
     psw_client_sign(client_of(p, i), &h);
+    life = world_life(&p->world, h.server_epoch);
     if (plan_in(p)->job.ack == PS_ACK_DURABLE && i != OBSERVER)
         for (uint64_t t = clock + 1; t <= plan_in(p)->iterations; t++)
             if (l->low[t])
@@ -254,20 +264,18 @@ static void go_back(struct programme *p, uint32_t i)
                             "worker %u went back to clock %" PRIu64
                             ", and iteration %" PRIu64 " had been called durable",
                             i, clock, t);
-    if (h.server_epoch != p->epoch)
+    if (life > p->life)
         for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
-            take_back(p, r,
-                      is_held(plan_in(p)) ? clock
-                      : r == i            ? clock
-                                          : 0,
-                      h.server_epoch);
+            take_back(p, r, is_held(plan_in(p)) ? clock : r == i ? clock : 0, life);
     else if (!is_held(plan_in(p)) && i != OBSERVER)
-        take_back(p, i, clock, h.server_epoch);
-    p->epoch = h.server_epoch;
+        take_back(p, i, clock, life);
+    if (life > p->life)
+        p->life = life;
     for (uint64_t t = clock + 1; i != OBSERVER && t <= plan_in(p)->iterations; t++)
-        l->begun_by[t] = is_held(plan_in(p)) ? 0
-                         : l->high[t]        ? p->students[i].lives
-                                             : 0;
+        if (l->begun_in[t] < life)
+            l->begun_by[t] = is_held(plan_in(p)) ? 0
+                             : l->high[t]        ? p->students[i].lives
+                                                 : 0;
 }
 
 /* What ssp promises: nobody whose clock is `slack` or more behind has been passed. */
@@ -625,6 +633,14 @@ static void strike(struct programme *p, const struct fault *f)
             return;
         p->disturbed = true;
         go_away(p, f->who, f->for_ns);
+        return;
+    case FAULT_WORKER_GONE:
+        world_say(w, "FAULT worker %u gone", f->who);
+        if (!w->seats[f->who].life || p->students[f->who].stage >= STAGE_WAIT)
+            return;
+        p->disturbed = true;
+        go_away(p, f->who, 0);
+        p->students[f->who].stage = STAGE_DONE;
         return;
     case FAULT_WORKER_SLOW: w->seats[f->who].slow_ns = until_ns; return;
     case FAULT_WORKER_CUT:

@@ -66,7 +66,7 @@ struct student {
 struct ledger {
     uint8_t  low[PROGRAMME_ITERATIONS + 1], high[PROGRAMME_ITERATIONS + 1];
     uint64_t begun_by[PROGRAMME_ITERATIONS + 1]; /* the last life that began it */
-    uint64_t begun_in[PROGRAMME_ITERATIONS + 1]; /* of the job's lives */
+    uint64_t begun_in[PROGRAMME_ITERATIONS + 1]; /* which life of the job */
 };
 
 struct programme {
@@ -74,7 +74,7 @@ struct programme {
     struct student students[WORLD_CLIENTS];
     struct ledger  ledgers[PLAN_WORKERS];
     uint32_t       job;    /* its number; another one: everything began anew */
-    uint64_t       epoch;  /* of the job, as far as the ledgers know */
+    uint64_t       life;   /* of the job, as far as the ledgers know */
     bool           failed; /* the job, for good */
     bool           went_back;
     bool           disturbed; /* somebody was lost, or came again */

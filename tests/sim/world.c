@@ -16,6 +16,7 @@
 #define WAIT_MS 20000u
 #define RECOVERY_WAIT_NS (5 * PLAN_SECOND)
 #define SLOW_DISK 50u
+#define STRAY_NS (20 * PLAN_SECOND)
 
 uint64_t world_draw(struct world *w, uint64_t bound)
 {
@@ -224,6 +225,11 @@ static uint64_t arrival(struct world *w, const struct flight *f)
         w->now_ns + p->latency_ns + (p->jitter_ns ? world_draw(w, p->jitter_ns) : 0);
     uint64_t *last_ns = &w->last_ns[number_of(&f->from)][number_of(&f->to)];
 
+    /* What is said once in a life must come late now and then. */
+    unsigned stray = p->stray_percent * (f->from.kind == NODE_COORDINATOR ? 8 : 1);
+
+    if (!w->calm && world_draw(w, 100) < stray)
+        return at_ns + world_draw(w, STRAY_NS); /* on an older connection, say */
     if (p->in_order) {
         if (at_ns < *last_ns)
             at_ns = *last_ns;
@@ -273,13 +279,27 @@ static void count_late(struct world *w, const struct node *to,
         w->seats[to->host].n_late++;
 }
 
-/* Is anybody lost for the shards? */
+uint64_t world_life(const struct world *w, uint64_t epoch)
+{
+    for (size_t i = 0; i < w->n_seen; i++)
+        if (w->seen[i].epoch == epoch)
+            return w->seen[i].life;
+    return 0;
+}
+
+/* Is anybody lost for the shards?  Which lives are there? */
 static void watch_members(struct world *w, const struct ps_parcel *p)
 {
     struct ps_header h;
 
-    if (ps_wire_decode(w->decoder, p->head->data, p->head->len, &h) ||
-        h.kind != PS_MSG_MEMBERS)
+    if (ps_wire_decode(w->decoder, p->head->data, p->head->len, &h))
+        return;
+    if (h.kind == PS_MSG_JOB && world_life(w, h.server_epoch) == 0 &&
+        w->n_seen < WORLD_LIVES) {
+        w->seen[w->n_seen].epoch = h.server_epoch;
+        w->seen[w->n_seen++].life = ((uint64_t)h.job << 48) + h.after;
+    }
+    if (h.kind != PS_MSG_MEMBERS)
         return;
     for (uint32_t i = 0; i < h.n_members; i++)
         if (h.members[i].state == PS_MEMBER_LOST)

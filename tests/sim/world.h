@@ -19,6 +19,7 @@
 
 #define WORLD_CLIENTS (PLAN_WORKERS + 1) /* the last one is an observer */
 #define WORLD_NEVER UINT64_MAX
+#define WORLD_LIVES 256u /* of jobs, in a run */
 
 enum node_kind {
     NODE_COORDINATOR = 1,
@@ -79,6 +80,10 @@ struct world {
     size_t             n_flights, room;
     uint64_t           n_sent, n_delivered;
 
+    size_t n_seen; /* lives of the job that shards were told of */
+    struct {
+        uint64_t epoch, life;
+    } seen[WORLD_LIVES];
     bool     loses; /* the shards were told that some worker is lost */
     uint32_t version_job;
     uint64_t version[PLAN_HOSTS][PLAN_SHARDS]; /* the last one that a shard told */
@@ -108,6 +113,9 @@ void world_kill(struct world *w, uint32_t host, uint64_t back_ns);
 
 /* Sends what the client of seat i has put into the outbox. */
 void world_post_client(struct world *w, uint32_t i);
+
+/* Which life of a job has this epoch?  The higher, the later. */
+uint64_t world_life(const struct world *w, uint64_t epoch);
 
 /* When something is due that is not the caller's; WORLD_NEVER: nothing. */
 uint64_t world_next(const struct world *w);
