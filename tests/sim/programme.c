@@ -636,7 +636,9 @@ static void strike(struct programme *p, const struct fault *f)
         return;
     case FAULT_WORKER_GONE:
         world_say(w, "FAULT worker %u gone", f->who);
-        if (!w->seats[f->who].life || p->students[f->who].stage >= STAGE_WAIT)
+        /* One that never came is waited for. */
+        if (!w->seats[f->who].life || p->students[f->who].stage <= STAGE_HELLO ||
+            p->students[f->who].stage >= STAGE_WAIT)
             return;
         p->disturbed = true;
         go_away(p, f->who, 0);

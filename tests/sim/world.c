@@ -3,6 +3,8 @@
 
 #include "common/base/random.h"
 #include "server/compute/backend.h"
+#include "server/shard/request.h"
+#include "worker/client_private.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -16,6 +18,7 @@
 #define WAIT_MS 20000u
 #define RECOVERY_WAIT_NS (5 * PLAN_SECOND)
 #define SLOW_DISK 50u
+#define UNANSWERED_MAX 64u /* requests of a worker to a shard */
 #define STRAY_NS (20 * PLAN_SECOND)
 
 uint64_t world_draw(struct world *w, uint64_t bound)
@@ -482,6 +485,36 @@ static void to_coordinator(struct world *w, struct flight *f)
     post_coordinator(w, &at);
 }
 
+/* What a shard keeps for later does not grow beyond what it may. */
+static void watch_shard(struct world *w, const struct node *at)
+{
+    const struct psd_shard *shard = w->hosts[at->host].shards[at->shard];
+
+    for (uint32_t number = 1; number <= w->version_job; number++) {
+        const struct psd_job *job = psd_shard_job(shard, number);
+
+        if (job && job->n_waiting > job->spec.workers * PSD_WAITING_PER_WORKER)
+            world_wrong(w, "shard %u.%u: %zu requests wait", at->host, at->shard,
+                        job->n_waiting);
+    }
+}
+
+/* The same of a worker's unanswered requests. */
+static void watch_client(struct world *w, uint32_t i)
+{
+    const struct psw_client *c = w->seats[i].client;
+
+    for (uint32_t s = 0; s < c->n_shards; s++) {
+        unsigned n = 0;
+
+        for (const struct psw_request *r = c->shards[s].lane.queue.first; r;
+             r = r->next)
+            n++;
+        if (n > UNANSWERED_MAX)
+            world_wrong(w, "worker %u: %u requests to shard %u are kept", i, n, s);
+    }
+}
+
 /* A rollback takes versions back. */
 static void begin_life(struct world *w, const struct flight *f)
 {
@@ -500,6 +533,7 @@ static void to_shard(struct world *w, struct flight *f)
     begin_life(w, f);
     f->parcel.route = route_to(&f->from);
     psd_shard_handle(shard, w->now_ns, &f->parcel, &w->out);
+    watch_shard(w, &f->to);
     post_shard(w, &f->to);
 }
 
@@ -516,6 +550,7 @@ static void to_client(struct world *w, struct flight *f)
         }
     }
     psw_client_handle(client, w->now_ns, &f->parcel, &w->out);
+    watch_client(w, f->to.host);
     post(w, &f->to);
 }
 
