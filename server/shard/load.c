@@ -271,7 +271,8 @@ ps_status psd_resume_run(struct psd_request *r)
          * but whoever had come to the end of its epoch is there. */
         if (finished > h.clock || !psd_job_holds(r->job) || r->seat->rested)
             h.clock = finished;
-        h.seq = r->seat->first_seq;
+        /* An iteration of it that is held whole is not asked for again. */
+        h.seq = r->seat->finished_open ? r->seat->window.low : r->seat->first_seq;
     }
     return ps_wire_send(r->out, &r->in->route, &h, NULL, 0);
 }

@@ -182,6 +182,23 @@ START_TEST(one_asynchronous_worker_goes_on_with_the_same_bits)
 }
 END_TEST
 
+/* It may resume once more in the same life, because it heard of the rollback twice. */
+START_TEST(a_finished_iteration_that_is_not_closed_is_before_the_number_that_is_told)
+{
+    struct ps_header h;
+
+    start(1, saved_job(PS_BSP, 2, 2));
+    train(1, 1);
+    push(0, 2);
+    h = resume(0, 0);
+    ck_assert_uint_eq(h.clock, 2);
+    ck_assert_uint_eq(h.seq, workers[0].seq[0]);
+    h = resume(1, 0);
+    ck_assert_uint_eq(h.clock, 1);
+    ck_assert_uint_eq(h.seq, workers[1].seq[0]);
+}
+END_TEST
+
 START_TEST(counters_go_back_with_the_model_and_are_summed_on_one_shard)
 {
     start(2, saved_job(PS_BSP, 2, 2));
@@ -765,6 +782,9 @@ static Suite *restore_suite(void)
     tcase_add_test(back, shards_that_were_there_all_the_time_go_back_too);
     tcase_add_test(back, without_a_snapshot_the_job_begins_anew);
     tcase_add_test(back, one_asynchronous_worker_goes_on_with_the_same_bits);
+    tcase_add_test(
+        back,
+        a_finished_iteration_that_is_not_closed_is_before_the_number_that_is_told);
     tcase_add_test(back, counters_go_back_with_the_model_and_are_summed_on_one_shard);
     tcase_add_loop_test(
         back, on_another_layout_the_same_clock_is_saved_again_when_asked_for, 0, 2);
