@@ -5,7 +5,7 @@
  * libyaml, to bound it (1 MiB), to refuse aliases and repeated keys, to apply the
  * `--set` overrides, and to know the line of every key, so that each complaint reads
  *
- *     conf/psd.yaml:7: shards: 0 is out of range, expected 1 to 256
+ *     conf/psd.yaml:7: shards: 257 is out of range, expected 0 to 256
  *     conf/psd.yaml:9: listn: unknown key, expected one of listen, shards, ...
  *     --set job.strategy=bps: bps is unknown, expected one of bsp, asp
  *
@@ -30,7 +30,7 @@ struct ps_daemon_config {
     char *coordinator;  /* endpoint of another psd's coordinator; NULL: this one is */
     char *shard_listen; /* endpoint that shards bind, port 0 [host of listen]; several
                          * shards add -shardN to an ipc path [path of listen] */
-    uint32_t shards;    /* 1 .. 256 [one per core] */
+    uint32_t shards;    /* 0 .. 256, of one that joins 1 .. 256 [one per core] */
     char    *token;     /* "" = none */
     bool     insecure_plaintext;
     uint32_t log_level;      /* syslog's number [6]; error, warning, info, debug */

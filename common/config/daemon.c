@@ -49,7 +49,7 @@ static const cyaml_schema_field_t fields[] = {
 };
 
 static const struct ps_range ranges[] = {
-    { .path = "shards", .min = 1, .max = PS_SHARDS_MAX },
+    { .path = "shards", .min = 0, .max = PS_SHARDS_MAX },
     { .path = "worker_silence", .min = 1, .max = 3600 },
     { .path = "shard_timeout", .min = 1, .max = 3600 },
     { .path = "max_jobs", .min = 1, .max = 4096 },
@@ -170,7 +170,7 @@ static ps_status derive_shard_listen(struct ps_daemon_config *c)
     const char *from = c->listen;
     int         host = (int)(strrchr(from, ':') - from);
     int         bytes = is_ipc(from) ? asprintf(&c->shard_listen, "%s%s", from,
-                                        c->shards == 1 ? "-shard0" : "")
+                                        c->shards > 1 ? "" : "-shard0")
                                      : asprintf(&c->shard_listen, "%.*s:0", host, from);
 
     if (bytes < 0) {
@@ -178,6 +178,20 @@ static ps_status derive_shard_listen(struct ps_daemon_config *c)
         return ps_fail(PS_ERR_NO_MEMORY, "config: no memory for an endpoint");
     }
     return PS_OK;
+}
+
+/* A coordinator may be that and nothing else; who joins one has something to bring. */
+static ps_status check_shards(const struct ps_node *tree, const char *file,
+                              const struct ps_daemon_config *c)
+{
+    char where[PS_WHERE_BYTES];
+
+    if (c->shards > 0 || !c->coordinator)
+        return PS_OK;
+    ps_tree_where(tree, "shards", file, where);
+    return ps_fail(PS_ERR_CONFIG,
+                   "%s: 0 in a psd that joins a coordinator, expected 1 to %u", where,
+                   PS_SHARDS_MAX);
 }
 
 /* What is read from another's folder is saved again in one's own. */
@@ -203,6 +217,8 @@ static ps_status finish(struct ps_daemon_config *c, const struct ps_node *tree,
         st = check_endpoint(tree, file, "listen", c->listen, 0);
     if (!st && c->coordinator)
         st = check_endpoint(tree, file, "coordinator", c->coordinator, 1);
+    if (!st)
+        st = check_shards(tree, file, c);
     if (!st)
         st = check_folders(tree, file, c);
     if (!st && !c->shard_listen)

@@ -305,6 +305,10 @@ static ps_status take_shards(struct psd_coordinator *c, struct coord_job *job)
     for (uint32_t i = 0; i < c->n_shards; i++)
         if (!c->shards[i].lost)
             job->shards[job->n_shards++] = i;
+    if (c->n_shards == 0)
+        return ps_fail(PS_ERR_UNAVAILABLE,
+                       "job %s: no psd with shards has joined the coordinator yet",
+                       job->spec.name);
     if (job->n_shards == 0)
         return ps_fail(PS_ERR_UNAVAILABLE, "job %s: none of the %u shards is up",
                        job->spec.name, c->n_shards);

@@ -207,6 +207,8 @@ static ps_status add_own_shards(struct driver *d)
     uint32_t    first;
     ps_status   st;
 
+    if (d->daemon->n_shards == 0)
+        return PS_OK; /* it only coordinates */
     psd_daemon_endpoints(d->daemon, endpoints);
     st = psd_coordinator_add_shards(d->coordinator, ps_now_ns(), endpoints,
                                     d->daemon->n_shards, d->daemon->control,

@@ -41,8 +41,9 @@ ps_status psd_policy_check(const struct ps_daemon_config *c)
         st = check_bind(c, "listen", c->listen);
     else if (ps_endpoint_check(c->coordinator))
         st = PS_ERR_CONFIG;
-    if (!st)
-        st = check_bind(c, "shard_listen", c->shard_listen);
+    if (st || c->shards == 0) /* nobody binds there, nor connects */
+        return st;
+    st = check_bind(c, "shard_listen", c->shard_listen);
     return st ? st : check_reachable(c->shard_listen);
 }
 

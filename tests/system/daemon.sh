@@ -2,7 +2,7 @@
 # psd from outside: its options, its addresses, its end, and noise on its ports.
 . "$top_srcdir/tests/system/lib.sh"
 
-plan 44
+plan 45
 
 # ---- the command line and the settings ----------------------------------------------
 
@@ -13,7 +13,7 @@ ends "operand is refused"             64 '^<3>psd: psd.yaml: not an option' "$ps
 ends "missing value is refused"       64 '^<3>psd: --config: expected a value' "$psd" --config
 
 printf 'listen: tcp://127.0.0.1:0\nshards: 3\n' >good.yaml
-printf 'listen: tcp://127.0.0.1:0\nshards: 0\n' >range.yaml
+printf 'listen: tcp://127.0.0.1:0\nshards: 257\n' >range.yaml
 printf 'shards: 1\nshads: 2\n' >unknown.yaml
 
 ok   "good file passes"                   "$psd" --config good.yaml --check-config
@@ -22,7 +22,7 @@ ends "--set overrides the file"        0 '^shards: 5$' "$psd" --config good.yaml
     --set shards=4 --set shards=5 --dump-config
 "$psd" --config good.yaml --dump-config >dump.yaml
 ends "printed settings load again"     0 '^shards: 3$' "$psd" --config dump.yaml --dump-config
-ends "value out of range is named"    78 '^<3>range.yaml:2: shards: 0 is out of range' \
+ends "value out of range is named"    78 '^<3>range.yaml:2: shards: 257 is out of range' \
     "$psd" --config range.yaml --check-config
 ends "unknown key is named"           78 '^<3>unknown.yaml:2: shads: unknown key' \
     "$psd" --config unknown.yaml
@@ -39,6 +39,9 @@ ok   "trusted network is accepted"          "$psd" --set listen=tcp://0.0.0.0:0 
     --set shard_listen=tcp://127.0.0.1:0 --set insecure_plaintext=true --check-config
 ends "shards need an address to tell"   78 'does not tell workers where to connect' \
     "$psd" --set listen=tcp://0.0.0.0:0 --set insecure_plaintext=true
+
+ok   "without shards there is nothing to tell" "$psd" --set listen=tcp://0.0.0.0:0 \
+    --set insecure_plaintext=true --set shards=0 --check-config
 
 psd_start first --set shards=2
 says "it says that it is ready" first.log "^<6>psd: ready on $endpoint with 2 shards$"

@@ -372,7 +372,9 @@ static const struct {
       ":1: restore_from: expected a state folder as well, and another one" },
     { "state: a\nrestore_from: a\n", NULL,
       ":2: restore_from: expected a state folder as well, and another one" },
-    { "shards: 0\n", NULL, ":1: shards: 0 is out of range, expected 1 to 256" },
+    { "shards: 257\n", NULL, ":1: shards: 257 is out of range, expected 0 to 256" },
+    { "coordinator: tcp://a:1\nshards: 0\n", NULL,
+      ":2: shards: 0 in a psd that joins a coordinator, expected 1 to 256" },
     { "worker_silence: 0.5\n", NULL,
       ":1: worker_silence: 0.5 is out of range, expected 1 to 3600" },
     { "max_jobs: 5000\n", NULL,
@@ -823,6 +825,7 @@ static const struct {
     { "shards: 1\n", "tcp://localhost:1", "tcp://localhost:0" },
     { "shards: 4\n", "ipc:///run/psd/socket", "ipc:///run/psd/socket" },
     { "shards: 1\n", "ipc:///run/psd/socket", "ipc:///run/psd/socket-shard0" },
+    { "shards: 0\n", "ipc:///run/psd/socket", "ipc:///run/psd/socket-shard0" },
     { "shards: 1\nshard_listen: ipc:///a\n", "ipc:///b", "ipc:///a" },
     { "shards: 1\nshard_listen: tcp://a:7\n", "ipc:///b", "tcp://a:7" },
 };

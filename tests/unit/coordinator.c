@@ -1468,7 +1468,9 @@ START_TEST(cluster_without_shards_says_so)
     psd_coordinator_free(&c);
     ck_assert_ok(psd_coordinator_new(&c, &options));
     hello(1, 1, 0, &spec);
-    expect_error(1, 1, PS_ERR_UNAVAILABLE, "none of the 0 shards is up");
+    expect_error(1, 1, PS_ERR_UNAVAILABLE,
+                 "job lenet: no psd with shards has joined the "
+                 "coordinator yet");
 }
 END_TEST
 
