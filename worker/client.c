@@ -297,7 +297,7 @@ static void take(struct psw_client *c, struct psw_lane *lane, uint64_t now_ns,
         return;
     }
     if (!st && psw_resume_begins(c, lane, &h)) {
-        if (lane == &c->coordinator)
+        if (lane == &c->coordinator && r->kind != PS_MSG_BYE)
             psw_queue_add(&c->resume.held.queue, r);
         else
             psw_request_free(r);

@@ -59,7 +59,7 @@ static void hold(struct psw_client *c)
     c->coordinator.n_sent = 0;
     for (struct psw_request *r = all.first; r; r = next) {
         next = r->next;
-        if (psw_resume_owns(r))
+        if (psw_resume_owns(r) || r->kind == PS_MSG_BYE)
             psw_request_free(r);
         else
             psw_queue_add(&c->resume.held.queue, r);
@@ -259,7 +259,7 @@ static void say(const struct psw_client *c, char *text, size_t bytes)
 /* No failure of the older life is a reason to fail in the new one. */
 static void fail_tickets(struct psw_client *c)
 {
-    const uint32_t waits = PSW_FOR_MATRIX | PSW_FOR_LIST | PSW_FOR_BYE;
+    const uint32_t waits = PSW_FOR_MATRIX | PSW_FOR_LIST;
     char           text[PS_TEXT_BYTES];
 
     say(c, text, sizeof(text));

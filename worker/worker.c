@@ -502,6 +502,10 @@ ps_status ps_worker_close(ps_worker **worker)
         return st;
     }
     left = goodbye(*worker);
+    if (left == PS_ERR_ROLLBACK) {
+        (*worker)->is_closing = false;
+        return left;
+    }
     dispose(worker, 0);
     if (st && left)
         return ps_fail(st, "%s", why); /* the first failure is the one to tell */

@@ -410,6 +410,14 @@ ps_status coord_bye(struct psd_coordinator *c, const struct coord_request *r)
     st = coord_member_find(c, r, &job, &m);
     if (st)
         return st;
+    /* It does not know yet that iterations of it are gone. */
+    if (r->h->text[0] == '\0' && r->h->server_epoch != job->epoch &&
+        m->rank != COORD_OBSERVER_RANK && m->state == PS_MEMBER_ACTIVE &&
+        !coord_job_over(job))
+        return ps_fail(PS_ERR_ROLLBACK,
+                       "job %s: it went back to an earlier clock, so worker %u is not "
+                       "through",
+                       job->spec.name, m->rank);
     leave(c, job, m, r->h->text);
     asker.rank = m->rank;
     asker.session = m->session;

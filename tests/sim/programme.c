@@ -255,6 +255,8 @@ static void go_back(struct programme *p, uint32_t i)
     p->students[i].rollbacks = psw_client_rollbacks(client_of(p, i));
     world_say(&p->world, "worker %u goes back to clock %" PRIu64, i, clock);
     p->went_back = true;
+    if (clock % plan_in(p)->nfetch != 0)
+        p->off_window = true;
     psw_client_sign(client_of(p, i), &h);
     life = world_life(&p->world, h.server_epoch);
     if (plan_in(p)->job.ack == PS_ACK_DURABLE && i != OBSERVER)
@@ -879,8 +881,8 @@ static bool is_comparable(const struct programme *p)
 {
     const struct plan *plan = plan_in(p);
 
-    if (p->went_back && plan->job.ack == PS_ACK_DURABLE && plan->nfetch > 1)
-        return false; /* it may have been in the middle of a fetch window */
+    if (p->off_window)
+        return false;
     return plan->job.strategy == PS_BSP && !p->failed && !p->disturbed &&
            !p->world.loses;
 }

@@ -73,9 +73,10 @@ struct programme {
     struct world   world;
     struct student students[WORLD_CLIENTS];
     struct ledger  ledgers[PLAN_WORKERS];
-    uint32_t       job;    /* its number; another one: everything began anew */
-    uint64_t       life;   /* of the job, as far as the ledgers know */
-    bool           failed; /* the job, for good */
+    uint32_t       job;        /* its number; another one: everything began anew */
+    uint64_t       life;       /* of the job, as far as the ledgers know */
+    bool           failed;     /* the job, for good */
+    bool           off_window; /* somebody has pulled where it would not have */
     bool           went_back;
     bool           disturbed; /* somebody was lost, or came again */
     bool           begun;

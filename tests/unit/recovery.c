@@ -878,6 +878,7 @@ START_TEST(job_that_all_leave_on_the_way_is_over_at_its_end)
     struct worker    w = bsp_job();
     struct ps_header h = from(&w, PS_MSG_BYE);
 
+    h.text = "signal 15";
     whole_set(1, 10);
     kind_held = PS_MSG_LOAD;
     psd_restarts(1);
@@ -886,6 +887,20 @@ START_TEST(job_that_all_leave_on_the_way_is_over_at_its_end)
     wait_for(2 * SECOND);
     answer(1, h.request, PS_MSG_OK);
     expect_word("finished");
+}
+END_TEST
+
+START_TEST(goodbye_of_one_that_does_not_know_of_the_rollback_is_refused)
+{
+    struct worker    w = bsp_job();
+    struct ps_header h = from(&w, PS_MSG_BYE);
+
+    whole_set(1, 10);
+    psd_restarts(1);
+    say(1, &h);
+    ck_assert_int_eq(answer(1, h.request, PS_MSG_ERROR)->status, PS_ERR_ROLLBACK);
+    welcomed(1, resume(&w));
+    expect_word("running");
 }
 END_TEST
 
@@ -1498,6 +1513,7 @@ static Suite *recovery_suite(void)
     tcase_add_test(t, shard_that_answers_nothing_while_it_reads_is_not_lost);
     tcase_add_test(t, silence_of_workers_counts_from_the_end);
     tcase_add_test(t, job_that_all_leave_on_the_way_is_over_at_its_end);
+    tcase_add_test(t, goodbye_of_one_that_does_not_know_of_the_rollback_is_refused);
     tcase_add_test(t, psd_may_be_started_again_any_number_of_times);
 
     t = tcase(s, "who is not there");

@@ -1041,6 +1041,20 @@ START_TEST(goodbye_does_not_wait)
 }
 END_TEST
 
+START_TEST(goodbye_that_meets_a_rollback_says_so_and_is_not_said_again)
+{
+    struct ps_ticket *t;
+
+    ck_assert_ok(psw_client_bye(client, now, "", &out, &t));
+    refuse(coordinator, only_sent().h.request, PS_ERR_ROLLBACK, "it went back");
+    ck_assert(!psw_ticket_done(t));
+    welcome_to(6, 1, 0);
+    all_there(7, 20, 30);
+    ck_assert_uint_eq(count(PS_MSG_BYE), 0);
+    assert_ended(t, PS_ERR_ROLLBACK);
+}
+END_TEST
+
 START_TEST(drain_says_that_pushes_are_lost)
 {
     float             w[4] = { 0 };
@@ -1101,6 +1115,7 @@ static Suite *resume_suite(void)
     tcase_add_test(one, opening_that_met_the_rollback_is_repeated);
     tcase_add_test(one, opening_that_begins_during_the_resume_waits_for_its_end);
     tcase_add_test(one, goodbye_does_not_wait);
+    tcase_add_test(one, goodbye_that_meets_a_rollback_says_so_and_is_not_said_again);
     tcase_add_test(one, drain_says_that_pushes_are_lost);
     suite_add_tcase(s, one);
 
