@@ -26,10 +26,10 @@ is_at() {
     [ "${clock:-0}" -ge "$1" ]
 }
 
-# workers END: two of them, in worker-RANK.out and .err.
+# workers END GATE...: two of them, in worker-RANK.out and .err.
 workers() {
     for rank in 0 1; do
-        PSW_RANK=$rank PSW_COORDINATOR=$at "$goes_on" "$1" \
+        PSW_RANK=$rank PSW_COORDINATOR=$at "$goes_on" "$@" \
             >"worker-$rank.out" 2>"worker-$rank.err" &
         eval "worker_$rank=$!"
         pids="$pids $!"
@@ -51,14 +51,16 @@ they_end() {
 psd_start one --set shards=2 --set shard_timeout=1 --set "state=$work/one"
 at=$endpoint
 export PSW_JOB=alone
-workers 400
+workers 200 90 150
 wait_until has_saved
 for round in first second; do
-    wait_until is_at $([ $round = first ] && echo 60 || echo 150)
+    gate=$([ $round = first ] && echo 90 || echo 150)
+    wait_until is_at $((gate - 30))
     psd_stop one KILL
     psd_start one --set shards=2 --set shard_timeout=1 --set "state=$work/one" \
         --set "listen=$at"
     is "it is back where it was, the $round time" "$endpoint" "$at"
+    : >"alone-$gate"
 done
 they_end
 ok "the job is over" wait_until grep -q finished one.log
@@ -66,12 +68,13 @@ ok "the job is over" wait_until grep -q finished one.log
 # One that has joined.
 psd_start two --set shards=1 --set "coordinator=$at" --set "state=$work/two"
 export PSW_JOB=together
-workers 200
+workers 120 90
 wait_until has_saved
 wait_until is_at 60
 psd_stop two KILL
 says "the coordinator finds out" one.log "together: goes back to a snapshot"
 psd_start two --set shards=1 --set "coordinator=$at" --set "state=$work/two"
+: >together-90
 they_end
 ok "parts of it are in both folders" test "$(ls "$work/one/parts" | grep -c together)" -ge 2 \
     -a "$(ls "$work/two/parts" | grep -c together)" -ge 1

@@ -2,9 +2,10 @@
  * worker_goes_on.c - a worker whose psd is killed and comes back, against a psd that
  * goes_on.sh has started.
  *
- *     worker_goes_on END   counts to END under bsp, adding 1 to an integer matrix in
- * each iteration; goes on whenever its job has gone back; says how often that was, and
- * what the sum is at the end
+ *     worker_goes_on END GATE...   counts to END under bsp, adding 1 to an integer
+ * matrix in each iteration; goes on whenever its job has gone back; says how often that
+ * was, and what the sum is at the end.  At clock GATE it waits for the file JOB-GATE,
+ * so that it is not through before the play has killed what it wants to kill.
  */
 #include <ps/worker.h>
 
@@ -12,10 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ELEMENTS 100000u
 #define WORKERS 2u
 #define PAUSE_NS 2000000
+#define PATIENCE_S 240
 
 static int64_t values[ELEMENTS], ones[ELEMENTS];
 
@@ -38,17 +41,40 @@ static void check(uint64_t t)
         }
 }
 
+static void pause_for(long ns)
+{
+    const struct timespec pause = { .tv_nsec = ns };
+
+    nanosleep(&pause, NULL);
+}
+
 static ps_status one_iteration(ps_worker *w, ps_matrix *m, uint64_t t)
 {
-    const struct timespec pause = { .tv_nsec = PAUSE_NS };
-    ps_status             st = ps_pull_range(m, 0, ELEMENTS, values);
+    ps_status st = ps_pull_range(m, 0, ELEMENTS, values);
 
     if (st)
         return st;
     check(t);
-    nanosleep(&pause, NULL);
+    pause_for(PAUSE_NS);
     st = ps_push_range(m, 0, ELEMENTS, ones);
     return st ? st : ps_finish(w);
+}
+
+static void wait_at_gates(ps_worker *w, uint64_t t, char **gates)
+{
+    time_t until = time(NULL) + PATIENCE_S;
+    char   file[256];
+
+    for (; *gates; gates++) {
+        snprintf(file, sizeof(file), "%s-%s", ps_job(w), *gates);
+        while (t == strtoull(*gates, NULL, 10) && access(file, F_OK)) {
+            if (time(NULL) > until) {
+                fprintf(stderr, "%s did not come\n", file);
+                exit(1);
+            }
+            pause_for(5000000);
+        }
+    }
 }
 
 int main(int argc, char **argv)
@@ -72,7 +98,10 @@ int main(int argc, char **argv)
     must(ps_worker_open(&w, &opt));
     must(ps_dense(w, "tally", 100, ELEMENTS / 100, &counters, &m));
     while ((t = ps_clock(w)) < end) {
-        ps_status st = one_iteration(w, m, t);
+        ps_status st;
+
+        wait_at_gates(w, t, argv + 2);
+        st = one_iteration(w, m, t);
 
         if (st == PS_ERR_ROLLBACK)
             went_back++;
