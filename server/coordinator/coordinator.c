@@ -254,11 +254,29 @@ static void handle_undecoded(struct psd_coordinator *c, const struct ps_route *f
         coord_answer_error(c, &asker, status, ps_log_last_error());
 }
 
+/* Nobody who was not heard while we were stopped was silent: that time does not count,
+ * for anything. */
+static void wake_up(struct psd_coordinator *c, uint64_t now_ns)
+{
+    uint64_t due_ns = psd_coordinator_next_tick(c);
+
+    if (due_ns == UINT64_MAX || c->ticked_ns == 0) {
+        c->ticked_ns = now_ns - c->asleep_ns; /* nothing was waited for */
+    } else if (now_ns > due_ns && now_ns - due_ns > COORD_ASLEEP_NS) {
+        c->asleep_ns += now_ns - due_ns;
+        ps_log(PS_LOG_WARN,
+               "coordinator: was stopped for %.1f s, which is nobody's silence",
+               (double)(now_ns - due_ns) / (double)COORD_SECOND_NS);
+    }
+}
+
 static void enter(struct psd_coordinator *c, uint64_t now_ns, struct ps_outbox *out)
 {
+    wake_up(c, now_ns);
+    c->real_ns = now_ns;
+    c->now_ns = now_ns - c->asleep_ns;
     if (c->started_ns == 0)
         c->started_ns = now_ns;
-    c->now_ns = now_ns;
     c->out = out;
 }
 
@@ -317,7 +335,7 @@ void psd_coordinator_tick(struct psd_coordinator *c, uint64_t now_ns,
                           struct ps_outbox *out)
 {
     enter(c, now_ns, out);
-    c->ticked_ns = now_ns;
+    c->ticked_ns = c->now_ns;
     tick_operations(c);
     coord_servers_tick(c);
     for (size_t i = 0; i < c->n_jobs; i++)
@@ -342,7 +360,7 @@ static bool is_watching(const struct psd_coordinator *c)
 
 uint64_t psd_coordinator_next_tick(const struct psd_coordinator *c)
 {
-    return is_watching(c) ? c->ticked_ns + COORD_TICK_NS : UINT64_MAX;
+    return is_watching(c) ? c->ticked_ns + c->asleep_ns + COORD_TICK_NS : UINT64_MAX;
 }
 
 /* ---- the end ----------------------------------------------------------------- */

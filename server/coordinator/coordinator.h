@@ -75,7 +75,11 @@ void psd_coordinator_handle(struct psd_coordinator *c, uint64_t now_ns,
 /* What its driver has dropped so far before it came here, for the status. */
 void psd_coordinator_dropped(struct psd_coordinator *c, uint64_t messages);
 
-/* Time has passed: resend to silent shards, lose silent workers. */
+/*
+ * Time has passed: resend to silent shards, lose silent workers.  Told much later than
+ * it wanted, the coordinator takes itself for the one that was silent: that time counts
+ * for nobody.
+ */
 void psd_coordinator_tick(struct psd_coordinator *c, uint64_t now_ns,
                           struct ps_outbox *out);
 

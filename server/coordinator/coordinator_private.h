@@ -26,6 +26,8 @@
 #define COORD_SECOND_NS UINT64_C(1000000000)
 #define COORD_RESEND_NS COORD_SECOND_NS
 #define COORD_TICK_NS (COORD_SECOND_NS / 4)
+/* A tick that is later by more: the process was stopped, or its machine. */
+#define COORD_ASLEEP_NS COORD_SECOND_NS
 
 #define COORD_OBSERVERS_MAX 64u
 #define COORD_OBSERVER_RANK UINT32_MAX
@@ -258,13 +260,15 @@ struct psd_coordinator {
     struct ps_decoder             *decoder;
 
     /* lent for one call from outside */
-    uint64_t          now_ns;
+    uint64_t          now_ns;  /* stands still while the process is stopped */
+    uint64_t          real_ns; /* what it was told; for ages, which count all time */
     struct ps_outbox *out;
 
     bool     closing;
     char     closing_why[PS_TEXT_BYTES];
-    uint64_t started_ns; /* first time it was told; for the uptime */
-    uint64_t ticked_ns;
+    uint64_t started_ns;   /* first time it was told; for the uptime */
+    uint64_t ticked_ns;    /* of now_ns */
+    uint64_t asleep_ns;    /* so much is now_ns behind real_ns */
     uint64_t starts;       /* times that its state was restored before */
     bool     touched;      /* what must survive may have changed */
     uint64_t kept_digest;  /* of what was given out to be kept; 0: nothing */

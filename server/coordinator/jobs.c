@@ -350,7 +350,8 @@ ps_status coord_job_new(struct psd_coordinator *c, const struct ps_job_spec *spe
     job->spec = *spec;
     job->state = COORD_WAITING;
     job->map_epoch = 1;
-    job->created_ns = job->idle_ns = c->now_ns;
+    job->created_ns = c->real_ns;
+    job->idle_ns = c->now_ns;
     st = job_fill(c, job);
     if (st) {
         coord_job_free(&job);

@@ -85,7 +85,7 @@ static ps_status take_reports(struct psd_coordinator *c, struct coord_job *job,
     for (uint32_t i = 0; i < h->n_reports; i++)
         append(&job->reports, &(struct coord_record){
                                   .clock = h->reports[i].clock,
-                                  .time_us = (c->now_ns - job->created_ns) / 1000,
+                                  .time_us = (c->real_ns - job->created_ns) / 1000,
                                   .rank = rank,
                                   .metric = metrics[i],
                                   .value = h->reports[i].value,

@@ -377,11 +377,11 @@ static void saved_tape(struct tape *t, struct coord_saved *saved)
 static void progress_tape(struct tape *t, struct psd_coordinator *c,
                           struct coord_job *job)
 {
-    uint64_t age_ns = c->now_ns - job->created_ns;
+    uint64_t age_ns = c->real_ns - job->created_ns;
     bool     saved = job->saved != NULL;
 
     word(t, &age_ns);
-    job->created_ns = c->now_ns - age_ns;
+    job->created_ns = c->real_ns - age_ns;
     word(t, &job->reports.last);
     for (uint32_t r = 0; r < job->spec.workers; r++) {
         word(t, &job->members[r].clock);
@@ -555,7 +555,7 @@ ps_status psd_coordinator_restore(struct psd_coordinator *c, uint64_t now_ns,
 
     if (st)
         return st;
-    c->now_ns = now_ns;
+    c->now_ns = c->real_ns = c->ticked_ns = now_ns;
     t.n = n - sizeof(uint64_t);
     whole_tape(&t, c);
     if (!t.status && t.at != t.n)

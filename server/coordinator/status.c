@@ -294,7 +294,7 @@ static json_t *job_json(const struct psd_coordinator *c, const struct coord_job 
         "staleness_max", number(account.staleness_max), "samples",
         number(traffic.samples), "bytes_pushed", number(traffic.bytes_pushed),
         "bytes_pulled", number(traffic.bytes_pulled), "age_seconds",
-        number((c->now_ns - job->created_ns) / COORD_SECOND_NS), "members", members,
+        number((c->real_ns - job->created_ns) / COORD_SECOND_NS), "members", members,
         "matrix_accounts", matrices_json(c, job), "snapshot",
         snapshot_json(c, job, account.save_failures));
 }
@@ -315,7 +315,7 @@ static json_t *cluster_json(const struct psd_coordinator *c)
     return json_pack(
         "{s:i, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "schema_version",
         STATUS_SCHEMA_VERSION, "endpoint", text(c->endpoint), "uptime_seconds",
-        number((c->now_ns - c->started_ns) / COORD_SECOND_NS), "server_epoch", epoch,
+        number((c->real_ns - c->started_ns) / COORD_SECOND_NS), "server_epoch", epoch,
         "bad_messages", number(c->bad_messages + c->dropped), "denied",
         number(c->denied), "servers", servers, "shards", shards, "jobs", jobs);
 }

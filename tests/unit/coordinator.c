@@ -427,6 +427,14 @@ static json_t *ask_status(unsigned peer, uint64_t request)
     return json;
 }
 
+static json_int_t integer(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    ck_assert_msg(json_is_integer(value), "%s is no integer", key);
+    return json_integer_value(value);
+}
+
 static void expect_word(const char *job, const char *word)
 {
     ck_assert_str_eq(watch(900, 900, job, 0)->text, word);
@@ -1192,6 +1200,72 @@ START_TEST(job_that_waits_for_its_lost_workers_is_not_over)
 }
 END_TEST
 
+/* Without a tick, as when the process is stopped. */
+static void sleep_for(uint64_t ns)
+{
+    now += ns;
+}
+
+START_TEST(sleep_of_the_coordinator_is_nobodys_silence)
+{
+    struct ps_job_spec spec = loss_spec(PS_LOSS_SHRINK);
+    struct worker      a = join_as(1, 0, &spec), b = join_as(2, 1, &spec);
+    json_t            *status;
+
+    wait_for(SECOND);
+    sleep_for(100 * SILENCE);
+    wait_for(SECOND);
+    beat(&a, 100, 1);
+    answer(1, 100, PS_MSG_OK);
+    wait_for(SILENCE - 4 * SECOND);
+    beat(&b, 101, 1);
+    answer(2, 101, PS_MSG_OK);
+    wait_for(4 * SECOND); /* silence that it was awake to see */
+    beat(&a, 102, 1);
+    expect_error(1, 102, PS_ERR_RANK, "worker 0 of job x was silent for too long");
+    beat(&b, 103, 1);
+    answer(2, 103, PS_MSG_OK);
+    status = ask_status(9, 50);
+    ck_assert_int_ge(integer(status, "uptime_seconds"), 101 * 15); /* counts it */
+    json_decref(status);
+}
+END_TEST
+
+START_TEST(sleep_that_a_message_ends_is_nobodys_silence_either)
+{
+    struct ps_job_spec spec = loss_spec(PS_LOSS_SHRINK);
+    struct worker      a = join_as(1, 0, &spec), b = join_as(2, 1, &spec);
+
+    for (uint64_t s = 0; s < 5; s++) {
+        sleep_for(100 * SILENCE);
+        beat(&a, 100 + s, s); /* is there before the tick */
+        wait_for(SECOND);
+    }
+    beat(&b, 200, 1);
+    answer(2, 200, PS_MSG_OK);
+}
+END_TEST
+
+START_TEST(time_without_anything_to_watch_is_no_sleep)
+{
+    struct ps_job_spec spec = loss_spec(PS_LOSS_SHRINK);
+    struct worker      a;
+    json_t            *status;
+
+    sleep_for(100 * SILENCE);
+    a = join_as(1, 0, &spec);
+    join_as(2, 1, &spec);
+    wait_for(SILENCE - SECOND);
+    beat(&a, 100, 1);
+    wait_for(SECOND);
+    expect_word("x", "running");
+    ck_assert_uint_eq(told_state(2, 1), PS_MEMBER_LOST);
+    status = ask_status(9, 50);
+    ck_assert_int_eq(integer(status, "uptime_seconds"), 15);
+    json_decref(status);
+}
+END_TEST
+
 START_TEST(silent_worker_aborts_the_job)
 {
     struct ps_job_spec spec = loss_spec(PS_LOSS_ABORT);
@@ -1425,6 +1499,26 @@ START_TEST(silent_psd_loses_its_shards)
 }
 END_TEST
 
+START_TEST(sleep_of_the_coordinator_loses_neither_psds_nor_shards)
+{
+    struct ps_job_spec spec = spec_of("lenet", 1);
+    struct ps_header   still = { .kind = PS_MSG_BEAT, .session = CONTROL };
+
+    join_psd(1, CONTROL, "tcp://10.0.0.9:7001");
+    shard_mute[1] = true;
+    hello(1, 1, 0, &spec); /* an answer of shard 1 is owed */
+    sleep_for(100 * SHARD_TIMEOUT);
+    wait_for(SECOND);
+    shard_mute[1] = false;
+    wait_for(SECOND); /* it is asked again */
+    ck_assert_uint_eq(answer(1, 1, PS_MSG_WELCOME)->n_endpoints, N_SHARDS + 1);
+    still.request = 100;
+    say(50, &still);
+    answer(50, 100, PS_MSG_OK);
+    expect_word("lenet", "running");
+}
+END_TEST
+
 START_TEST(psd_that_parts_loses_its_shards_at_once)
 {
     struct ps_job_spec spec = spec_of("lenet", 1);
@@ -1569,14 +1663,6 @@ START_TEST(watch_fits_a_header_at_its_largest)
     ck_assert_uint_eq(watch(9, 50, "wide", 0)->n_reports, PS_REPORTS_MAX);
 }
 END_TEST
-
-static json_int_t integer(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-
-    ck_assert_msg(json_is_integer(value), "%s is no integer", key);
-    return json_integer_value(value);
-}
 
 static const char *string(const json_t *object, const char *key)
 {
@@ -2046,6 +2132,9 @@ static Suite *coordinator_suite(void)
     tcase_add_loop_test(t, lost_worker_joins_again_whatever_the_others_do, 0, 2);
     tcase_add_test(t, job_that_waits_for_its_lost_workers_is_not_over);
     tcase_add_test(t, silent_worker_aborts_the_job);
+    tcase_add_test(t, sleep_of_the_coordinator_is_nobodys_silence);
+    tcase_add_test(t, sleep_that_a_message_ends_is_nobodys_silence_either);
+    tcase_add_test(t, time_without_anything_to_watch_is_no_sleep);
     tcase_add_test(t, goodbye_with_a_reason_is_a_loss);
     tcase_add_test(t, lost_worker_leaves_an_expected_one_nothing_to_join);
     tcase_add_test(t, nothing_to_watch_needs_no_tick);
@@ -2059,6 +2148,7 @@ static Suite *coordinator_suite(void)
     tcase_add_test(t, shard_that_is_heard_again_serves_new_jobs);
     tcase_add_test(t, psd_joins_once_and_new_jobs_use_its_shards);
     tcase_add_test(t, silent_psd_loses_its_shards);
+    tcase_add_test(t, sleep_of_the_coordinator_loses_neither_psds_nor_shards);
     tcase_add_test(t, psd_that_parts_loses_its_shards_at_once);
     tcase_add_test(t, psd_started_again_replaces_the_one_before);
     tcase_add_test(t, cluster_without_shards_says_so);
