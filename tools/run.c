@@ -108,6 +108,7 @@ static ps_status watch(struct run *r)
         r->answered_ns = ps_now_ns();
         if (h.job_spec)
             r->total_clocks = h.job_spec->clocks_per_epoch * r->experiment->epochs;
+        r->finished = strcmp(h.text, "finished") == 0;
         for (uint32_t i = 0; i < h.n_members; i++)
             faults_rank_taken(&r->faults, h.members[i].rank,
                               h.members[i].state == PS_MEMBER_ACTIVE);
@@ -153,7 +154,8 @@ static ps_status start_again(struct run *r)
 }
 
 /* Faults that are due, and those that end.  While the coordinator is away or stopped
- * nobody is asked, so that it comes back in time. */
+ * nobody is asked, so that it comes back in time.  A job that is finished is left
+ * alone. */
 static ps_status watch_with_faults(struct run *r)
 {
     ps_status st = PS_OK;
@@ -162,8 +164,8 @@ static ps_status watch_with_faults(struct run *r)
         r->answered_ns = ps_now_ns();
     else
         st = watch(r);
-    faults_act(&r->faults, r->record.clock, run_seconds_since(r->workers_ns),
-               &r->progress);
+    faults_act(&r->faults, r->finished ? 0 : r->record.clock,
+               run_seconds_since(r->workers_ns), &r->progress);
     return st ? st : start_again(r);
 }
 
@@ -182,7 +184,7 @@ static ps_status watch_until_done(struct run *r)
             break;
         progress_show(&r->progress, &r->record, r->experiment->epochs, r->total_clocks,
                       run_seconds_since(r->workers_ns));
-        if (accurate_enough(r) && !all_done) {
+        if (accurate_enough(r) && !all_done && !faults_open(&r->faults)) {
             r->stopped = true;
             break;
         }

@@ -41,6 +41,7 @@ struct run {
     uint64_t        workers_ns, end_ns;
     uint64_t        total_clocks;
     uint64_t        answered_ns;         /* when the coordinator last answered */
+    bool            finished;            /* the job, as the coordinator last said */
     bool            stopped;             /* before the workers' end: accurate enough */
     double          seconds_to_accuracy; /* NAN: not reached */
     json_t         *job;                 /* its part of the last status */

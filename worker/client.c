@@ -301,7 +301,7 @@ static void take(struct psw_client *c, struct psw_lane *lane, uint64_t now_ns,
             psw_queue_add(&c->resume.held.queue, r);
         else
             psw_request_free(r);
-        psw_client_roll_back(c, now_ns, out);
+        psw_resume_go_back(c, now_ns, out);
         return;
     }
     if (st && r->ticket)

@@ -123,7 +123,8 @@ struct psw_client {
 
     /* from WELCOME */
     bool     welcome;
-    uint32_t life; /* how many there were */
+    bool     leaving; /* it has said goodbye: a rollback is no concern of its */
+    uint32_t life;    /* how many there were */
     uint32_t job, incarnation;
     uint64_t session, server_epoch, map_epoch;
 
@@ -209,6 +210,9 @@ bool psw_is_resuming(const struct psw_client *c);
 bool psw_resume_owns(const struct psw_request *r);
 bool psw_resume_begins(const struct psw_client *c, const struct psw_lane *lane,
                        const struct ps_header *h);
+
+/* psw_client_roll_back, also of a client that has said goodbye. */
+void psw_resume_go_back(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out);
 
 /* An answer to a request of its own. */
 void psw_resume_answer(struct psw_client *c, const struct psw_lane *lane,

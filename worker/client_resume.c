@@ -97,7 +97,7 @@ void psw_resume_tick(struct psw_client *c, uint64_t now_ns)
         greet(c, now_ns);
 }
 
-void psw_client_roll_back(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
+void psw_resume_go_back(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
 {
     const enum psw_stage stage = c->resume.stage;
 
@@ -107,6 +107,14 @@ void psw_client_roll_back(struct psw_client *c, uint64_t now_ns, struct ps_outbo
     c->resume.untold = true;
     begin(c, now_ns, stage == PSW_GOING ? 0 : AGAIN_NS);
     psw_client_send(c, now_ns, out);
+}
+
+/* Who has said goodbye may be gone for the coordinator already, and would be refused.
+ */
+void psw_client_roll_back(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
+{
+    if (!c->leaving)
+        psw_resume_go_back(c, now_ns, out);
 }
 
 /* ---- what it asks ---------------------------------------------------------------- */

@@ -103,6 +103,7 @@ ps_status psw_client_bye(struct psw_client *c, uint64_t now_ns, const char *reas
     };
     ps_status st = begin(c, PSW_FOR_BYE, ticket);
 
+    c->leaving = st == PS_OK;
     return st ? st : ask(c, ticket, &h, now_ns, out);
 }
 

@@ -1055,6 +1055,18 @@ START_TEST(goodbye_that_meets_a_rollback_says_so_and_is_not_said_again)
 }
 END_TEST
 
+START_TEST(rollback_after_the_goodbye_is_the_others_concern)
+{
+    struct ps_ticket *t;
+
+    ck_assert_ok(psw_client_bye(client, now, "", &out, &t));
+    notice(6);
+    psw_client_roll_back(client, now, &out); /* as a beat was told */
+    acknowledge(coordinator, only_sent().h.request, PS_MSG_OK);
+    assert_ended(t, PS_OK);
+}
+END_TEST
+
 START_TEST(drain_says_that_pushes_are_lost)
 {
     float             w[4] = { 0 };
@@ -1116,6 +1128,7 @@ static Suite *resume_suite(void)
     tcase_add_test(one, opening_that_begins_during_the_resume_waits_for_its_end);
     tcase_add_test(one, goodbye_does_not_wait);
     tcase_add_test(one, goodbye_that_meets_a_rollback_says_so_and_is_not_said_again);
+    tcase_add_test(one, rollback_after_the_goodbye_is_the_others_concern);
     tcase_add_test(one, drain_says_that_pushes_are_lost);
     suite_add_tcase(s, one);
 
