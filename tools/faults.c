@@ -146,10 +146,11 @@ void faults_tell_missed(const struct faults *f)
 {
     for (size_t i = 0; i < f->n; i++)
         if (f->list[i].state == FAULT_AHEAD)
-            fprintf(stderr, "psexp: %s was not %s: it did not run at iteration %ju\n",
-                    f->list[i].victim->name,
-                    f->list[i].asked->kill ? "killed" : "stopped",
-                    (uintmax_t)f->list[i].asked->at_clock);
+            fprintf(
+                stderr,
+                "psexp: %s was not %s: the run ended before iteration %ju was seen\n",
+                f->list[i].victim->name, f->list[i].asked->kill ? "killed" : "stopped",
+                (uintmax_t)f->list[i].asked->at_clock);
 }
 
 static json_t *seconds_or_null(double seconds)

@@ -84,7 +84,7 @@ says "and when it is over"           stops.err 's: psd 0 goes on$'
 ok   "a fault comes at its clock or later" test "$(fault 2 clock stops)" -ge 50
 is   "nobody was started again" "$(json_value restarts stops/summary.json)" 0
 says "what was not reached is told"  stops.err \
-    '^psexp: worker 0 was not killed: it did not run at iteration 1000$'
+    '^psexp: worker 0 was not killed: the run ended before iteration 1000 was seen$'
 is   "and is null in the summary" "$(fault 3 seconds stops)" null
 ok   "a worker is killed and comes again" ended worker
 is   "to the same model" "$(json_value model_hash worker/summary.json)" \
