@@ -6,6 +6,10 @@
  * clocks; where one has gone on meanwhile, all of it again with a margin that grows.
  * Under asp and ssp each saves what it has.
  *
+ * A worker that is through asks for one, too: until its last iterations are on disk a
+ * psd that is killed would take them back, with nobody there to do them again.  It may
+ * go when they are, when they cannot be, or after FAREWELL_NS.
+ *
  * This is no part of the job's queue: the clock to be saved may need a worker that is
  * yet to be made known.
  */
@@ -15,6 +19,7 @@
 #include <stdlib.h>
 
 #define CHECKPOINT_NS (30 * COORD_SECOND_NS)
+#define FAREWELL_NS (10 * COORD_SECOND_NS)
 #define MARGIN 8u
 
 void coord_checkpoint_end(struct psd_coordinator *c, struct coord_job *job,
@@ -25,7 +30,14 @@ void coord_checkpoint_end(struct psd_coordinator *c, struct coord_job *job,
     if (!operation)
         return;
     job->checkpoint = NULL;
-    coord_operation_refuse(c, operation, status, why);
+    for (uint32_t i = 0; i < operation->n_askers; i++) {
+        const struct coord_asker *asker = &operation->askers[i];
+
+        if (asker->kind == PS_MSG_BYE && status != PS_ERR_ROLLBACK)
+            coord_member_go(c, job, asker);
+        else
+            coord_answer_error(c, asker, status, why);
+    }
     coord_operation_free(&operation);
 }
 
@@ -58,7 +70,7 @@ static ps_status begin(struct psd_coordinator *c, struct coord_job *job,
         return st;
     }
     job->checkpoint_ns = c->now_ns;
-    job->checkpoint_margin = 0;
+    job->checkpoint_margin = job->checkpoint_least = 0;
     send_round(c, job, PS_MSG_STATS, 0);
     return PS_OK;
 }
@@ -81,6 +93,17 @@ ps_status coord_checkpoint(struct psd_coordinator *c, const struct coord_request
     if (job->checkpoint)
         return coord_operation_ask(job->checkpoint, &r->asker);
     return begin(c, job, &r->asker);
+}
+
+ps_status coord_checkpoint_farewell(struct psd_coordinator *c, struct coord_job *job,
+                                    const struct coord_asker *asker, uint64_t clock)
+{
+    ps_status st = job->checkpoint ? coord_operation_ask(job->checkpoint, asker)
+                                   : begin(c, job, asker);
+
+    if (!st && job->checkpoint && clock > job->checkpoint_least)
+        job->checkpoint_least = clock;
+    return st;
 }
 
 bool coord_checkpoint_answered(struct coord_job *job, uint32_t shard,
@@ -107,24 +130,38 @@ static void answer_all(struct psd_coordinator *c, struct coord_job *job)
                                .job = job->number,
                                .clock = operation->clock_low };
 
-        coord_answer(c, &operation->askers[i], &h, NULL, 0);
+        if (operation->askers[i].kind == PS_MSG_BYE)
+            coord_member_go(c, job, &operation->askers[i]);
+        else
+            coord_answer(c, &operation->askers[i], &h, NULL, 0);
     }
     coord_operation_free(&operation);
 }
 
+/* Does nobody but workers that want to go wait for it? */
+static bool is_farewell(const struct coord_operation *operation)
+{
+    for (uint32_t i = 0; i < operation->n_askers; i++)
+        if (operation->askers[i].kind != PS_MSG_BYE)
+            return false;
+    return true;
+}
+
 void coord_checkpoint_step(struct psd_coordinator *c, struct coord_job *job)
 {
+    uint64_t                clock;
     struct coord_operation *operation = job->checkpoint;
 
     if (!operation || operation->n_owed > 0)
         return;
     if (operation->kind == PS_MSG_STATS && !operation->status) {
+        clock = operation->clock_high + job->checkpoint_margin;
         send_round(c, job, PS_MSG_SNAPSHOT,
-                   operation->clock_high + job->checkpoint_margin);
+                   clock > job->checkpoint_least ? clock : job->checkpoint_least);
     } else if (!operation->status) {
         answer_all(c, job);
     } else if (operation->kind == PS_MSG_SNAPSHOT &&
-               operation->status == PS_ERR_BAD_ARG) {
+               operation->status == PS_ERR_BAD_ARG && !is_farewell(operation)) {
         job->checkpoint_margin =
             job->checkpoint_margin ? MARGIN * job->checkpoint_margin : MARGIN;
         send_round(c, job, PS_MSG_STATS, 0); /* one of them was past that clock */
@@ -135,12 +172,14 @@ void coord_checkpoint_step(struct psd_coordinator *c, struct coord_job *job)
 
 void coord_checkpoint_tick(struct psd_coordinator *c, struct coord_job *job)
 {
+    uint64_t limit_ns =
+        job->checkpoint && is_farewell(job->checkpoint) ? FAREWELL_NS : CHECKPOINT_NS;
     char why[PS_TEXT_BYTES];
 
-    if (!job->checkpoint || c->now_ns - job->checkpoint_ns < CHECKPOINT_NS)
+    if (!job->checkpoint || c->now_ns - job->checkpoint_ns < limit_ns)
         return;
     snprintf(why, sizeof(why), "job %s: no snapshot within %ju s; its clock was %ju",
-             job->spec.name, (uintmax_t)(CHECKPOINT_NS / COORD_SECOND_NS),
+             job->spec.name, (uintmax_t)(limit_ns / COORD_SECOND_NS),
              (uintmax_t)coord_job_clock(job));
     coord_checkpoint_end(c, job, PS_ERR_TIMEOUT, why);
 }

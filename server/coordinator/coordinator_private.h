@@ -224,7 +224,8 @@ struct coord_job {
 
     struct coord_operation *checkpoint; /* somebody wants a snapshot now; or NULL */
     uint64_t                checkpoint_ns, checkpoint_margin;
-    uint64_t                set_ns; /* when the newest whole one was there */
+    uint64_t                checkpoint_least; /* the clock of who is through */
+    uint64_t                set_ns;           /* when the newest whole one was there */
 };
 
 /* A psd of the cluster. */
@@ -454,6 +455,11 @@ void coord_recovery_shard_lost(struct psd_coordinator *c, struct coord_job *job,
 
 ps_status coord_checkpoint(struct psd_coordinator     *c,
                            const struct coord_request *r) PS_CHECKED;
+
+/* The asker, of a BYE, may go when iterations up to `clock` are on disk. */
+ps_status coord_checkpoint_farewell(struct psd_coordinator *c, struct coord_job *job,
+                                    const struct coord_asker *asker,
+                                    uint64_t                  clock) PS_CHECKED;
 bool      coord_checkpoint_answered(struct coord_job *job, uint32_t shard,
                                     const struct ps_header *h);
 void      coord_checkpoint_step(struct psd_coordinator *c, struct coord_job *job);
@@ -529,6 +535,10 @@ ps_status coord_member_check(const struct coord_job    *job,
 /* The state that others are told; the session stays secret unless it is for shards. */
 struct ps_member coord_member_view(const struct coord_job    *job,
                                    const struct coord_member *member, bool for_shards);
+
+/* The asker has said goodbye, and leaves now; it is answered when the shards know. */
+void coord_member_go(struct psd_coordinator *c, struct coord_job *job,
+                     const struct coord_asker *asker);
 
 /* Takes it out of those who count, as the job's on_loss says; `fact` is what it did. */
 void coord_member_lose(struct psd_coordinator *c, struct coord_job *job,

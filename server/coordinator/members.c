@@ -394,6 +394,28 @@ static void leave(struct psd_coordinator *c, struct coord_job *job,
                job->spec.name, (uintmax_t)m->clock);
 }
 
+void coord_member_go(struct psd_coordinator *c, struct coord_job *job,
+                     const struct coord_asker *asker)
+{
+    struct coord_member *m = find_session(job, asker->rank, asker->session);
+    ps_status            st;
+
+    if (m)
+        leave(c, job, m, "");
+    st = coord_answer_when_told(c, job, m, asker);
+    if (st)
+        coord_answer_error(c, asker, st, ps_log_last_error());
+}
+
+/* Is there something of it that a snapshot should have before it goes? */
+static bool is_through(const struct coord_job *job, const struct coord_member *m,
+                       const char *reason)
+{
+    return reason[0] == '\0' && m->state == PS_MEMBER_ACTIVE &&
+           m->rank != COORD_OBSERVER_RANK && ps_job_is_saved(&job->spec) &&
+           job->created && !job->recovery && !coord_job_over(job);
+}
+
 ps_status coord_bye(struct psd_coordinator *c, const struct coord_request *r)
 {
     struct coord_asker   asker = r->asker;
@@ -418,9 +440,11 @@ ps_status coord_bye(struct psd_coordinator *c, const struct coord_request *r)
                        "job %s: it went back to an earlier clock, so worker %u is not "
                        "through",
                        job->spec.name, m->rank);
-    leave(c, job, m, r->h->text);
     asker.rank = m->rank;
     asker.session = m->session;
+    if (is_through(job, m, r->h->text))
+        return coord_checkpoint_farewell(c, job, &asker, r->h->clock);
+    leave(c, job, m, r->h->text);
     return coord_answer_when_told(c, job, m, &asker);
 }
 

@@ -890,6 +890,35 @@ START_TEST(job_that_all_leave_on_the_way_is_over_at_its_end)
 }
 END_TEST
 
+START_TEST(who_is_through_goes_when_what_it_did_is_on_disk)
+{
+    struct worker    w = bsp_job();
+    struct ps_header h = from(&w, PS_MSG_BYE);
+
+    kind_held = PS_MSG_SNAPSHOT;
+    say(1, &h);
+    wait_for(2 * SECOND);
+    expect_word("running");
+    kind_held = 0;
+    wait_for(2 * SECOND);
+    answer(1, h.request, PS_MSG_OK);
+    expect_word("finished");
+}
+END_TEST
+
+START_TEST(who_is_through_does_not_wait_for_ever_for_a_disk)
+{
+    struct worker    w = bsp_job();
+    struct ps_header h = from(&w, PS_MSG_BYE);
+
+    kind_held = PS_MSG_SNAPSHOT;
+    say(1, &h);
+    wait_for(11 * SECOND);
+    answer(1, h.request, PS_MSG_OK);
+    expect_word("finished");
+}
+END_TEST
+
 START_TEST(goodbye_of_one_that_does_not_know_of_the_rollback_is_refused)
 {
     struct worker    w = bsp_job();
@@ -1514,6 +1543,8 @@ static Suite *recovery_suite(void)
     tcase_add_test(t, silence_of_workers_counts_from_the_end);
     tcase_add_test(t, job_that_all_leave_on_the_way_is_over_at_its_end);
     tcase_add_test(t, goodbye_of_one_that_does_not_know_of_the_rollback_is_refused);
+    tcase_add_test(t, who_is_through_goes_when_what_it_did_is_on_disk);
+    tcase_add_test(t, who_is_through_does_not_wait_for_ever_for_a_disk);
     tcase_add_test(t, psd_may_be_started_again_any_number_of_times);
 
     t = tcase(s, "who is not there");
