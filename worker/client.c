@@ -263,10 +263,14 @@ static bool answered(struct psw_client *c, struct psw_lane *lane, struct psw_req
     return psw_answer_run(c, &c->shards[lane->route.index], r, h, in);
 }
 
-/* One that says of this life that it has begun comes late. */
+/* One that says of this life that it has begun comes late; so does one of another run,
+ * or of an older life: what ends the life that it goes on in will be told again. */
 static void noticed(struct psw_client *c, uint64_t now_ns, const struct ps_header *h,
                     struct ps_outbox *out)
 {
+    if (h->status != PS_ERR_ROLLBACK && c->welcome && h->server_epoch != 0 &&
+        h->server_epoch != c->server_epoch)
+        return;
     if (h->status != PS_ERR_ROLLBACK)
         psw_client_notice(c, (ps_status)h->status, h->text);
     else if (h->server_epoch == 0 || h->server_epoch != c->server_epoch)

@@ -79,12 +79,21 @@ static bool goes_back(const struct psw_heartbeat *hb, const struct ps_header *h)
     return h->status == PS_ERR_ROLLBACK && h->server_epoch != hb->epoch;
 }
 
+/* A notice that comes late, when the worker has gone on in another life of the job. */
+static bool is_of_another_life(const struct psw_heartbeat *hb,
+                               const struct ps_header     *h)
+{
+    return h->kind == PS_MSG_NOTICE && h->server_epoch != 0 &&
+           h->server_epoch != hb->epoch;
+}
+
 static void hear(struct psw_heartbeat *hb, const struct ps_header *h)
 {
     if (goes_back(hb, h)) {
         atomic_store_explicit(&hb->over, hb->epoch, memory_order_relaxed);
         ps_signal_raise(hb->wake);
-    } else if (h->kind != PS_MSG_OK && h->status != PS_ERR_ROLLBACK) {
+    } else if (h->kind != PS_MSG_OK && h->status != PS_ERR_ROLLBACK &&
+               !is_of_another_life(hb, h)) {
         keep_word(hb, h);
     }
 }

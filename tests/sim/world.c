@@ -587,7 +587,9 @@ static void to_heart(struct world *w, struct flight *f)
         if (goes_back(s, &h)) {
             psw_client_roll_back(s->client, w->now_ns, &w->out);
             world_post_client(w, f->to.host);
-        } else if (h.kind != PS_MSG_OK && h.status != PS_ERR_ROLLBACK) {
+        } else if (h.kind != PS_MSG_OK && h.status != PS_ERR_ROLLBACK &&
+                   !(h.kind == PS_MSG_NOTICE && h.server_epoch != 0 &&
+                     h.server_epoch != s->epoch)) {
             psw_client_notice(s->client, (ps_status)h.status, h.text);
         }
     }

@@ -1041,6 +1041,22 @@ START_TEST(goodbye_does_not_wait)
 }
 END_TEST
 
+START_TEST(end_of_an_older_life_is_no_news_in_this_one)
+{
+    struct ps_header  h = answer_to(0, PS_MSG_NOTICE);
+    struct ps_ticket *t;
+
+    h.status = PS_ERR_UNAVAILABLE;
+    h.server_epoch = 4; /* a message that is seconds late */
+    give(coordinator, &h, NULL, NULL, 0);
+    ck_assert_ok(psw_client_list(client, now, "", &out, &t));
+    psw_ticket_drop(&t);
+    h.server_epoch = 0;
+    give(coordinator, &h, NULL, NULL, 0);
+    ck_assert_status(psw_client_list(client, now, "", &out, &t), PS_ERR_UNAVAILABLE);
+}
+END_TEST
+
 START_TEST(goodbye_that_meets_a_rollback_says_so_and_is_not_said_again)
 {
     struct ps_ticket *t;
@@ -1126,6 +1142,7 @@ static Suite *resume_suite(void)
     tcase_add_test(one, matrix_is_opened_all_the_same);
     tcase_add_test(one, opening_that_met_the_rollback_is_repeated);
     tcase_add_test(one, opening_that_begins_during_the_resume_waits_for_its_end);
+    tcase_add_test(one, end_of_an_older_life_is_no_news_in_this_one);
     tcase_add_test(one, goodbye_does_not_wait);
     tcase_add_test(one, goodbye_that_meets_a_rollback_says_so_and_is_not_said_again);
     tcase_add_test(one, rollback_after_the_goodbye_is_the_others_concern);
