@@ -6,9 +6,9 @@
 
 plan 22
 
+at=tcp://127.0.0.1:$(steady_port)
 head_starts() {
-    psd_start head --set shards=0 --set "state=$work/head" "$@"
-    at=$endpoint
+    psd_start head --set shards=0 --set "state=$work/head" --set "listen=$at"
 }
 
 head_starts
@@ -34,7 +34,7 @@ done
 while [ $(($(date +%s) - gone)) -lt 3 ]; do
     sleep 0.1
 done
-head_starts --set "listen=$at"
+head_starts
 for one in loose tight; do
     ok "psctl shows the job $one" wait_until is_shown $one running
 done

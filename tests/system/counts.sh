@@ -61,3 +61,10 @@ are_exact() {
 is_shown() {
     "$psctl" --coordinator="$at" jobs 2>/dev/null | grep -e "$1" | grep -qe "$2"
 }
+
+# A port that the kernel gives to nobody while psd is away: who connects to one of those
+# again and again may be connected to himself.
+steady_port() {
+    lowest=$(cut -f 1 /proc/sys/net/ipv4/ip_local_port_range)
+    echo $((10240 + $(od -An -N4 -tu4 /dev/urandom) % (lowest - 10240)))
+}
