@@ -86,12 +86,15 @@ is_idle() {
     [ "$(cat idle_*.out | grep -c idle)" -eq 4 ]
 }
 wait_until is_idle
+export GATE="$work/struck"
 start_all struck $alike $counted
 for one in $alike $counted; do
     wait_until has_done "$(job_of struck "$one")" 20
 done
 psd_stop second KILL
 serve second --set coordinator="$PSW_COORDINATOR"
+: >struck-30
+: >struck-50
 
 for one in $alike $counted; do
     ok "$one: the workers live on and train to the end" ended "$(job_of struck "$one")"
@@ -123,18 +126,22 @@ ok "ps_train did again what was lost" \
 apart=$PSW_COORDINATOR
 serve alone --set worker_silence=3 --set shards=3
 export PSW_COORDINATOR="$endpoint"
+export GATE="$work/felled"
 start_all felled $alike $counted
 for one in $alike $counted; do
     wait_until has_done "$(job_of felled "$one")" 20
 done
 psd_stop alone KILL
 serve alone --set worker_silence=3 --set shards=3
+: >felled-30
 went_back() {
     grep -q '^back' felled_loop_bsp_0.out
 }
 ok "workers live without any server, and hear of it when it is back" wait_until went_back
 psd_stop alone KILL
 serve alone --set worker_silence=3 --set shards=3
+: >felled-50
+unset GATE
 for one in $alike $counted; do
     ok "$one: all train to the end" ended "$(job_of felled "$one")"
 done

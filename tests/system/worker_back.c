@@ -14,6 +14,8 @@
  *     own      ps_train, epochs of different lengths
  *
  * With IDLE set they come to the end, say "idle", and leave only after a rollback.
+ * With GATE set they wait at clocks 30 and 50 for the files GATE-30 and GATE-50, so
+ * that they are not through before the play has killed what it wants to kill.
  *
  * Each matrix has parts on all shards.  A gradient is a function of the values pulled,
  * the rank and the iteration, so the model tells whether an iteration was lost, came
@@ -87,6 +89,19 @@ static void nap(void)
     nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 }
 
+static void wait_at_gate(uint64_t clock)
+{
+    const char *gate = getenv("GATE");
+    time_t      until = time(NULL) + 240;
+    char        file[4096];
+
+    if (!gate || (clock != 30 && clock != 50))
+        return;
+    snprintf(file, sizeof(file), "%s-%d", gate, (int)clock);
+    while (access(file, F_OK) && time(NULL) < until)
+        nap();
+}
+
 static void compute(uint64_t clock)
 {
     float shift = (float)((clock * 31 + ps_rank(worker) * 17) % 11);
@@ -94,6 +109,7 @@ static void compute(uint64_t clock)
     for (uint32_t i = 0; i < N; i++)
         grad[i] = 0.01f * value[i] + 0.001f * (shift - (float)(i % 7));
     nap();
+    wait_at_gate(clock);
 }
 
 /* IDLE: all iterations are done, and their snapshot is older. */
