@@ -90,6 +90,8 @@ int main(int argc, char **argv)
 }
 #else
 
+#define TRACE_LINES 40u /* of a failure */
+
 struct sums {
     uint64_t runs, compared, messages, lives;
     double   virtual_seconds;
@@ -127,6 +129,25 @@ static uint32_t shorten(struct plan *plan)
     return without;
 }
 
+/* The end of a run's trace. */
+static void print_trace(const struct plan *plan, uint32_t without)
+{
+    char  *text = NULL;
+    size_t bytes = 0, from;
+    FILE  *trace = open_memstream(&text, &bytes);
+
+    if (!trace)
+        return;
+    run_seed(plan, without, trace);
+    if (fclose(trace) == 0) {
+        from = bytes;
+        for (unsigned lines = 0; from > 0 && lines <= TRACE_LINES; from--)
+            lines += text[from - 1] == '\n';
+        printf("the last of its messages:\n%.*s", (int)(bytes - from), text + from);
+    }
+    free(text);
+}
+
 static void tell_failure(const struct plan *whole, const struct outcome *o)
 {
     struct plan    plan = *whole;
@@ -140,13 +161,15 @@ static void tell_failure(const struct plan *whole, const struct outcome *o)
     for (uint32_t i = 0; i < plan.n_faults; i++)
         if (!(without & 1u << i))
             printf(" %u", i);
-    printf("\n  %s\nfor the trace: psim --seed %" PRIu64 "%s --without %u --trace\n",
+    printf("\n  %s\nfor all of the trace: psim --seed %" PRIu64
+           "%s --without %u --trace\n",
            again.wrong, whole->seed,
            plan.lose_percent < whole->lose_percent ||
                    plan.repeat_percent < whole->repeat_percent
                ? " --clean"
                : "",
            without);
+    print_trace(&plan, without);
 }
 
 static int run_range(uint64_t from, uint64_t to, uint32_t without, bool clean,
