@@ -459,6 +459,21 @@ static void cope(struct programme *p, uint32_t i, ps_status st)
     }
 }
 
+/* The job may have gone back while nobody was there to be told. */
+static void meet_life(struct programme *p, uint32_t i, uint64_t life)
+{
+    uint64_t clock = is_held(plan_in(p)) ? psw_client_clock(client_of(p, i)) : 0;
+
+    if (p->life == 0)
+        p->life = life;
+    if (life <= p->life)
+        return;
+    p->life = life;
+    p->went_back = true;
+    for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
+        take_back(p, r, clock, life);
+}
+
 /* A job that is over makes way for another of the same name, which all have to come to.
  */
 static void meet_job(struct programme *p, uint32_t i)
@@ -466,6 +481,8 @@ static void meet_job(struct programme *p, uint32_t i)
     struct ps_header h = { 0 };
 
     psw_client_sign(client_of(p, i), &h);
+    if (i != OBSERVER && h.job == p->job)
+        meet_life(p, i, world_life(&p->world, h.server_epoch));
     if (i == OBSERVER || h.job <= p->job)
         return;
     if (p->job)
