@@ -131,6 +131,17 @@ static void drop_held(struct psd_job *job, struct psd_seat *seat)
     seat->n_held = 0;
 }
 
+void psd_job_drop_held(struct psd_job *job)
+{
+    for (uint32_t r = 0; r < job->spec.workers; r++) {
+        struct psd_seat *seat = &job->seats[r];
+
+        drop_held(job, seat);
+        seat->n_parts = seat->parts = 0;
+        seat->finished_open = false;
+    }
+}
+
 void psd_job_free(struct psd_job **job)
 {
     struct psd_job *gone = *job;

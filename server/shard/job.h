@@ -130,6 +130,10 @@ bool psd_job_holds(const struct psd_job *job);
 /* Push `seq` was seen, and answered with `version`. */
 void psd_seat_mark(struct psd_seat *seat, uint64_t seq, uint64_t version);
 
+/* Forgets what is held for the open iteration: the rows that it holds are about to go.
+ */
+void psd_job_drop_held(struct psd_job *job);
+
 /* Takes a member list; an older one than the last changes nothing. */
 ps_status psd_job_members(struct psd_job *job, const struct ps_header *h) PS_CHECKED;
 

@@ -83,8 +83,10 @@ static ps_status restore(struct psd_job *job, struct psd_image **images, uint32_
     uint64_t       set = 0;
     ps_status      st = make(&m, job, images, n);
 
-    if (!st)
+    if (!st) {
+        psd_job_drop_held(job); /* of rows that are no longer there */
         st = psd_store_restore(job->store, m.models, n);
+    }
     if (!st) {
         job->version = 0;
         for (uint32_t i = 0; i < n; i++) {

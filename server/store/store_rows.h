@@ -55,9 +55,10 @@ struct psd_rows {
 static inline struct psd_row_mark *psd_rows_mark(const struct psd_rows *r,
                                                  uint32_t               place)
 {
-    uint32_t in_page = place & (((uint32_t)1 << r->page_shift) - 1);
+    uint32_t             in_page = place & (((uint32_t)1 << r->page_shift) - 1);
+    struct psd_row_mark *marks = r->pages[place >> r->page_shift].marks;
 
-    return &r->pages[place >> r->page_shift].marks[in_page];
+    return marks ? &marks[in_page] : NULL; /* it does not evict */
 }
 
 /* store_pages.c: nobody else holds the page of this place afterwards. */
