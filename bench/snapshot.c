@@ -10,6 +10,7 @@
  *
  * README.md tells how to read what comes out.
  */
+#include "bench/command.h"
 #include "bench/measure.h"
 #include "bench/server.h"
 #include "common/base/random.h"
@@ -19,25 +20,21 @@
 
 #include <ps/worker.h>
 
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 #include <time.h>
-#include <unistd.h>
 
 #define MIB (UINT64_C(1) << 20)
 #define BYTES_OF_ELEMENT 12u /* value and the two moments of Adam, f32 */
 #define TIMEOUT_MS 600000
 
 struct options {
-    uint64_t model_mib, push_kib; /* 0: as much as there is memory for, up to 1024 */
-    uint32_t rounds, iterations, every;
+    uint32_t model_mib; /* 0: as much as there is memory for, up to 1024 */
+    uint32_t push_kib, rounds, iterations, every;
     double   pause_ms;
     bool     json;
     FILE    *notes; /* where everything goes that is not a result */
@@ -68,13 +65,6 @@ static struct way ways[] = {
 };
 
 #define N_WAYS (sizeof(ways) / sizeof(ways[0]))
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    interrupted = number;
-}
 
 static double ms_since(uint64_t then_ns)
 {
@@ -152,10 +142,9 @@ static ps_status run_way(struct bench *b, struct way *w)
     ps_status st = PS_OK;
 
     for (uint32_t i = 1; !st && i <= b->options->iterations; i++) {
-        if (interrupted)
-            return ps_fail(PS_ERR_ABORTED, "interrupted by signal %d",
-                           (int)interrupted);
-        st = iterate(b, w, i);
+        st = bench_may_go_on();
+        if (!st)
+            st = iterate(b, w, i);
         nap(b->options->pause_ms);
     }
     return st || !w->writes_beside ? st : checkpoint(b, w->name);
@@ -204,7 +193,7 @@ static ps_status open_bench(struct bench *b)
     const struct options *o = b->options;
     ps_status             st = bench_servers_start(&b->servers, "tcp", 1, BENCH_STATE);
 
-    b->push_elements = o->push_kib * 1024 / sizeof(float);
+    b->push_elements = o->push_kib * UINT64_C(1024) / sizeof(float);
     b->elements =
         o->model_mib * MIB / BYTES_OF_ELEMENT / b->push_elements * b->push_elements;
     b->gradient = malloc(b->push_elements * sizeof(*b->gradient));
@@ -258,7 +247,7 @@ static void print_way(const struct bench *b, const struct way *w)
            w->name, w->pushes.n, p50, p99, extra, longest);
     if (w->writes.n)
         printf(",\"write_ms\":%.6g", write);
-    printf(",\"model_mib\":%" PRIu64 ",\"every\":%u}\n", b->options->model_mib,
+    printf(",\"model_mib\":%u,\"every\":%u}\n", b->options->model_mib,
            b->options->every);
 }
 
@@ -306,67 +295,19 @@ static void usage(FILE *to)
           to);
 }
 
-static bool whole(const char *text, uint64_t least, uint64_t most, uint64_t *out)
-{
-    char    *end;
-    intmax_t n;
-
-    errno = 0;
-    n = strtoimax(text, &end, 10);
-    if (end == text || *end || errno || n < 0 || (uint64_t)n < least ||
-        (uint64_t)n > most)
-        return false;
-    *out = (uint64_t)n;
-    return true;
-}
-
-static int wrong(const char *what)
-{
-    fprintf(stderr, "psbench-snapshot: %s; psbench-snapshot --help tells the usage\n",
-            what);
-    return EX_USAGE;
-}
-
-static int take_count(const char *name, uint64_t most, uint32_t *out)
-{
-    char     text[128];
-    uint64_t n;
-
-    if (whole(optarg, 1, most, &n)) {
-        *out = (uint32_t)n;
-        return -1;
-    }
-    snprintf(text, sizeof(text), "--%s: expected a number from 1 to %" PRIu64, name,
-             most);
-    return wrong(text);
-}
-
-static int take_pause(struct options *o)
-{
-    char *end;
-
-    o->pause_ms = strtod(optarg, &end);
-    if (end != optarg && !*end && o->pause_ms >= 0 && o->pause_ms <= 60000)
-        return -1;
-    return wrong("--pause: expected a number from 0 to 60000");
-}
-
 /* -1: go on; else the exit code. */
 static int take_option(struct options *o, int letter)
 {
     switch (letter) {
-    case 'm':
-        return whole(optarg, 1, UINT64_C(1) << 20, &o->model_mib)
+    case 'm': return bench_count("model", optarg, 1u << 20, &o->model_mib);
+    case 'p': return bench_count("push", optarg, 65536, &o->push_kib);
+    case 'e': return bench_count("every", optarg, 1000000, &o->every);
+    case 'n': return bench_count("iterations", optarg, 1000000, &o->iterations);
+    case 'r': return bench_count("rounds", optarg, 1000000, &o->rounds);
+    case 'w':
+        return bench_number(optarg, 60000, &o->pause_ms)
                    ? -1
-                   : wrong("--model: expected a number from 1 to 2^20");
-    case 'p':
-        return whole(optarg, 1, 65536, &o->push_kib)
-                   ? -1
-                   : wrong("--push: expected a number from 1 to 65536");
-    case 'e': return take_count("every", 1000000, &o->every);
-    case 'n': return take_count("iterations", 1000000, &o->iterations);
-    case 'r': return take_count("rounds", 1000000, &o->rounds);
-    case 'w': return take_pause(o);
+                   : bench_wrong("--pause: expected a number from 0 to 60000");
     case 'j': o->json = true; return -1;
     case 'h': usage(stdout); return 0;
     case 'V': puts("psbench-snapshot " PACKAGE_VERSION); return 0;
@@ -391,11 +332,11 @@ static uint64_t free_mib(void)
 /* Three models, and of one what changes while two captures of it are kept. */
 static void choose_model(struct options *o)
 {
-    uint64_t room = free_mib() / 6;
+    const uint64_t room = free_mib() / 6;
 
     if (o->model_mib > 0)
         return;
-    o->model_mib = room < 1024 ? room : 1024;
+    o->model_mib = room < 1024 ? (uint32_t)room : 1024;
     if (o->model_mib == 0)
         o->model_mib = 1;
 }
@@ -420,10 +361,10 @@ static int take_options(struct options *o, int argc, char **argv)
                                              long_options, NULL)) != -1)
         code = take_option(o, letter);
     if (code < 0 && optind < argc)
-        code = wrong("takes no argument");
+        code = bench_wrong("takes no argument");
     choose_model(o);
-    if (code < 0 && o->model_mib * 1024 < o->push_kib * 3)
-        code = wrong("--model: expected three times --push, or more");
+    if (code < 0 && o->model_mib * UINT64_C(1024) < o->push_kib * 3)
+        code = bench_wrong("--model: expected three times --push, or more");
     o->notes = o->json ? stderr : stdout;
     return code;
 }
@@ -432,29 +373,16 @@ static int take_options(struct options *o, int argc, char **argv)
 static void print_head(const struct options *o)
 {
     const char *folder = getenv("TMPDIR");
-    double      load = 0;
 
-    if (getloadavg(&load, 1) != 1)
-        load = NAN;
-    fprintf(o->notes,
-            "psbench-snapshot --model=%" PRIu64 " --push=%" PRIu64
-            " --every=%u --iterations=%u --rounds=%u --pause=%g%s\n"
-            "%ld cores, load %.1f before, folder below %s\n",
-            o->model_mib, o->push_kib, o->every, o->iterations, o->rounds, o->pause_ms,
-            o->json ? " --json" : "", sysconf(_SC_NPROCESSORS_ONLN), load,
-            folder && *folder ? folder : "/tmp");
+    fprintf(
+        o->notes,
+        "psbench-snapshot --model=%u --push=%u --every=%u --iterations=%u --rounds=%u "
+        "--pause=%g%s\n",
+        o->model_mib, o->push_kib, o->every, o->iterations, o->rounds, o->pause_ms,
+        o->json ? " --json" : "");
+    bench_print_machine(o->notes);
+    fprintf(o->notes, ", folder below %s\n", folder && *folder ? folder : "/tmp");
     fflush(o->notes);
-}
-
-static void print_failure(void *ctx, enum ps_log_level level, const char *line)
-{
-    (void)ctx, (void)level;
-    fprintf(stderr, "psbench-snapshot: %s\n", line);
-}
-
-static void print_workers_failure(void *ctx, int level, const char *line)
-{
-    print_failure(ctx, (enum ps_log_level)level, line);
 }
 
 int main(int argc, char **argv)
@@ -462,15 +390,12 @@ int main(int argc, char **argv)
     struct options o = {
         .push_kib = 1024, .rounds = 3, .iterations = 200, .every = 50, .pause_ms = 10
     };
-    struct sigaction end = { .sa_handler = on_signal };
-    int              code = take_options(&o, argc, argv);
+    int code;
 
+    bench_begin("psbench-snapshot");
+    code = take_options(&o, argc, argv);
     if (code >= 0)
         return code;
-    sigaction(SIGINT, &end, NULL);
-    sigaction(SIGTERM, &end, NULL);
-    ps_log_listen(print_failure, NULL, PS_LOG_ERR);
-    ps_listen(print_workers_failure, NULL, PS_LOG_ERR);
     print_head(&o);
     return ps_status_exit_code(run(&o));
 }

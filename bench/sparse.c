@@ -9,24 +9,18 @@
  *
  * README.md tells how to read what comes out.
  */
+#include "bench/command.h"
 #include "bench/load.h"
 #include "bench/measure.h"
 #include "bench/memory.h"
 #include "bench/server.h"
 
-#include <ps/worker.h>
-
-#include <errno.h>
 #include <fnmatch.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <math.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #define WORKERS 2u
 #define GROUPS 8u /* workers x in flight x direction */
@@ -34,8 +28,7 @@
 #define CONGESTION "/proc/sys/net/ipv4/tcp_congestion_control"
 
 struct options {
-    uint32_t    rounds, batch;
-    uint64_t    rows;
+    uint32_t    rounds, batch, rows;
     double      seconds;
     const char *only;  /* pattern of the cases' names; NULL: all */
     bool        alone; /* without limits, for a profiler */
@@ -84,13 +77,6 @@ static const char *const order_names[] = {
     [BENCH_SEQUENTIAL] = "sequential",
 };
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    interrupted = number;
-}
-
 /* ---- which cases ---------------------------------------------------------------- */
 
 static void add_case(struct setting *s, struct group *g, enum bench_matrix m,
@@ -132,11 +118,10 @@ static ps_status measure(const struct setting *s, bench_work_fn *work, void *con
                          size_t n, struct bench_series *series)
 {
     double    rate;
-    ps_status st;
+    ps_status st = bench_may_go_on();
 
-    if (interrupted)
-        return ps_fail(PS_ERR_ABORTED, "interrupted by signal %d", (int)interrupted);
-    st = bench_rate(work, ctx, n, s->options->seconds, &rate);
+    if (!st)
+        st = bench_rate(work, ctx, n, s->options->seconds, &rate);
     return st ? st : bench_series_add(series, rate);
 }
 
@@ -319,60 +304,19 @@ static void usage(FILE *to)
         to);
 }
 
-static bool whole(const char *text, uint64_t least, uint64_t most, uint64_t *out)
-{
-    char    *end;
-    intmax_t n;
-
-    errno = 0;
-    n = strtoimax(text, &end, 10);
-    if (end == text || *end || errno || n < 0 || (uint64_t)n < least ||
-        (uint64_t)n > most)
-        return false;
-    *out = (uint64_t)n;
-    return true;
-}
-
-static bool take_seconds(const char *text, double *out)
-{
-    char *end;
-
-    *out = strtod(text, &end);
-    return end != text && !*end && isfinite(*out) && *out > 0 && *out <= 3600;
-}
-
-static int wrong(const char *what)
-{
-    fprintf(stderr, "psbench-sparse: %s; psbench-sparse --help tells the usage\n",
-            what);
-    return EX_USAGE;
-}
-
 /* -1: go on; else the exit code. */
 static int take_option(struct options *o, int letter)
 {
-    uint64_t n;
-
     switch (letter) {
-    case 'r':
-        if (!whole(optarg, 1, 1000000, &n))
-            return wrong("--rounds: expected a number from 1 to 1000000");
-        o->rounds = (uint32_t)n;
-        return -1;
+    case 'r': return bench_count("rounds", optarg, 1000000, &o->rounds);
     case 's':
-        return take_seconds(optarg, &o->seconds)
+        return bench_number(optarg, 3600, &o->seconds) && o->seconds > 0
                    ? -1
-                   : wrong("--seconds: expected a number above 0, up to 3600");
-    case 'n':
-        return whole(optarg, 1, 1u << 30, &o->rows)
-                   ? -1
-                   : wrong("--rows: expected a number from 1 to 2^30");
-    case 'b':
-        /* what fits one frame, in psd's requests as in the raw ones */
-        if (!whole(optarg, 1, PS_CHUNK_BYTES / (BENCH_COLS * sizeof(float)), &n))
-            return wrong("--batch: expected a number from 1 to 16384");
-        o->batch = (uint32_t)n;
-        return -1;
+                   : bench_wrong("--seconds: expected a number above 0, up to 3600");
+    case 'n': return bench_count("rows", optarg, 1u << 30, &o->rows);
+    case 'b': /* what fits one frame, in psd's requests as in the raw ones */
+        return bench_count("batch", optarg,
+                           PS_CHUNK_BYTES / (BENCH_COLS * sizeof(float)), &o->batch);
     case 'o': o->only = optarg; return -1;
     case 'a': o->alone = true; return -1;
     case 'j': o->json = true; return -1;
@@ -402,9 +346,9 @@ static int take_options(struct options *o, int argc, char **argv)
                                              NULL)) != -1)
         code = take_option(o, letter);
     if (code < 0 && optind < argc)
-        code = wrong("takes no argument");
+        code = bench_wrong("takes no argument");
     if (code < 0 && o->rows % o->batch != 0)
-        code = wrong("--rows: expected a multiple of --batch");
+        code = bench_wrong("--rows: expected a multiple of --batch");
     o->notes = o->json ? stderr : stdout;
     return code;
 }
@@ -412,53 +356,34 @@ static int take_options(struct options *o, int argc, char **argv)
 /* What somebody needs to repeat it, and to believe it. */
 static void print_head(const struct options *o)
 {
-    char   congestion[64] = "?\n";
-    double load = 0;
-    FILE  *f = fopen(CONGESTION, "re");
+    char  congestion[64] = "?\n";
+    FILE *f = fopen(CONGESTION, "re");
 
     if (f && !fgets(congestion, sizeof(congestion), f))
         memcpy(congestion, "?\n", 3);
     if (f)
         fclose(f);
-    if (getloadavg(&load, 1) != 1)
-        load = NAN;
-    fprintf(o->notes,
-            "psbench-sparse --rounds=%u --seconds=%g --rows=%" PRIu64 " --batch=%u",
+    fprintf(o->notes, "psbench-sparse --rounds=%u --seconds=%g --rows=%u --batch=%u",
             o->rounds, o->seconds, o->rows, o->batch);
     if (o->only)
         fprintf(o->notes, " --only='%s'", o->only);
-    fprintf(o->notes, "%s%s\n%ld cores, load %.1f before, TCP congestion control %s",
-            o->alone ? " --alone" : "", o->json ? " --json" : "",
-            sysconf(_SC_NPROCESSORS_ONLN), load, congestion);
+    fprintf(o->notes, "%s%s\n", o->alone ? " --alone" : "", o->json ? " --json" : "");
+    bench_print_machine(o->notes);
+    fprintf(o->notes, ", TCP congestion control %s", congestion);
     fflush(o->notes);
-}
-
-static void print_failure(void *ctx, enum ps_log_level level, const char *line)
-{
-    (void)ctx, (void)level;
-    fprintf(stderr, "psbench-sparse: %s\n", line);
-}
-
-static void print_workers_failure(void *ctx, int level, const char *line)
-{
-    print_failure(ctx, (enum ps_log_level)level, line);
 }
 
 int main(int argc, char **argv)
 {
     struct options o = { .rounds = 5, .batch = 10000, .rows = 1000000, .seconds = 0.2 };
-    struct sigaction end = { .sa_handler = on_signal };
-    int              code;
+    int            code;
 
     if (argc > 3 && strcmp(argv[1], "raw-server") == 0)
         return bench_raw_serve(argv[2], argv + 3, (size_t)argc - 3);
+    bench_begin("psbench-sparse");
     code = take_options(&o, argc, argv);
     if (code >= 0)
         return code;
-    sigaction(SIGINT, &end, NULL);
-    sigaction(SIGTERM, &end, NULL);
-    ps_log_listen(print_failure, NULL, PS_LOG_ERR);
-    ps_listen(print_workers_failure, NULL, PS_LOG_ERR);
     print_head(&o);
     return ps_status_exit_code(run_all(&o));
 }
