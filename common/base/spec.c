@@ -335,6 +335,26 @@ static ps_status strategy_check(const struct ps_job_spec *spec)
     return PS_OK;
 }
 
+static ps_status rollback_check(const struct ps_job_spec *spec, bool one_by_one)
+{
+    if (one_by_one)
+        return ps_fail(PS_ERR_CONFIG,
+                       "job %s: max_rollback is %" PRIu64 " and the strategy %s, "
+                       "expected 0: its shards save themselves one by one",
+                       spec->name, spec->max_rollback, strategies[spec->strategy]);
+    if (spec->ack == PS_ACK_DURABLE)
+        return ps_fail(PS_ERR_CONFIG,
+                       "job %s: max_rollback is %" PRIu64 " and ack durable, expected "
+                       "0: nothing that is acknowledged is taken back",
+                       spec->name, spec->max_rollback);
+    if (spec->snapshot_every == 0 || spec->max_rollback < spec->snapshot_every)
+        return ps_fail(PS_ERR_CONFIG,
+                       "job %s: max_rollback is %" PRIu64 " and snapshot_every %" PRIu64
+                       ", expected a snapshot at least as often",
+                       spec->name, spec->max_rollback, spec->snapshot_every);
+    return PS_OK;
+}
+
 static ps_status snapshots_check(const struct ps_job_spec *spec)
 {
     bool one_by_one = spec->strategy == PS_ASP || spec->strategy == PS_SSP;
@@ -347,7 +367,7 @@ static ps_status snapshots_check(const struct ps_job_spec *spec)
                        "job %s: snapshot_ms is %u and the strategy %s, expected 0: all "
                        "shards of it save the same clocks, see snapshot_every",
                        spec->name, spec->snapshot_ms, strategies[spec->strategy]);
-    return PS_OK;
+    return spec->max_rollback > 0 ? rollback_check(spec, one_by_one) : PS_OK;
 }
 
 ps_status ps_job_spec_check(const struct ps_job_spec *spec)
@@ -457,6 +477,8 @@ ps_status ps_job_spec_same(const struct ps_job_spec *mine,
         (st = count_same(job, "snapshot_every", mine->snapshot_every,
                          jobs->snapshot_every)) ||
         (st = count_same(job, "snapshot_ms", mine->snapshot_ms, jobs->snapshot_ms)) ||
+        (st =
+             count_same(job, "max_rollback", mine->max_rollback, jobs->max_rollback)) ||
         (st = count_same(job, "nfetch", mine->nfetch, jobs->nfetch)) ||
         (st = count_same(job, "npush", mine->npush, jobs->npush)) ||
         (st = count_same(job, "seed", mine->seed, jobs->seed)) ||

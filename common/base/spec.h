@@ -125,6 +125,10 @@ struct ps_job_spec {
     uint64_t snapshot_every;
     uint32_t snapshot_ms;
 
+    /* bsp, backup: iterations that a crash may take back, at least snapshot_every; 0:
+     * as many as are closed while disks are writing. */
+    uint64_t max_rollback;
+
     struct ps_optimiser_spec optimiser;
 };
 

@@ -121,6 +121,7 @@ static const cyaml_schema_field_t job_fields[] = {
     WORD("ack", job.ack, acks),
     WHOLE("snapshot_every", job.snapshot_every),
     WHOLE("snapshot_ms", job.snapshot_ms),
+    WHOLE("max_rollback", job.max_rollback),
     CYAML_FIELD_END,
 };
 
@@ -240,6 +241,7 @@ static const struct ps_range ranges[] = {
     { .path = "job.spares", .max = PS_WORKERS_MAX - 1 },
     { .path = "job.snapshot_every", .max = INFINITY },
     { .path = "job.snapshot_ms", .max = PS_SNAPSHOT_MS_MAX },
+    { .path = "job.max_rollback", .max = INFINITY },
     { .path = "workers.pace", .max = 60 },
     { .path = "workers.slow.rank", .max = PS_WORKERS_MAX - 1 },
     { .path = "workers.slow.factor", .min = 1, .max = 1000 },

@@ -58,6 +58,7 @@ static ps_status take_job_spec(struct ps_arena *a, const Psd__Wire__Header *mess
         .ack = m->ack,
         .snapshot_every = m->snapshot_every,
         .snapshot_ms = m->snapshot_ms,
+        .max_rollback = m->max_rollback,
         .aggregate = m->aggregate,
         .on_loss = m->on_loss,
         .nonfinite = m->nonfinite,

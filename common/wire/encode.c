@@ -179,6 +179,7 @@ static ps_status put_job_spec(struct ps_arena *a, const struct ps_header *h,
     m->ack = spec->ack;
     m->snapshot_every = spec->snapshot_every;
     m->snapshot_ms = spec->snapshot_ms;
+    m->max_rollback = spec->max_rollback;
     m->aggregate = spec->aggregate;
     m->on_loss = spec->on_loss;
     m->nonfinite = spec->nonfinite;

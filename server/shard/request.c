@@ -133,12 +133,12 @@ ps_status psd_request_park(struct psd_request *r)
     return psd_job_park(r->job, &r->h, r->in, deadline_of(r), false);
 }
 
-/* Under `ack: durable` iterations and rests are answered when they are on disk. */
+/* What ends an iteration, and a rest, may have to wait for the disk. */
 bool psd_request_is_durable(const struct psd_request *r)
 {
-    return r->job->spec.ack != PS_ACK_DURABLE || PSD_PLANTED(PLANT_DURABLE) ||
+    return PSD_PLANTED(PLANT_DURABLE) ||
            !(r->h.flags & (PS_FLAG_FINISH | PS_FLAG_REST)) ||
-           r->h.clock <= r->seat->durable;
+           psd_saver_covers(r->job, r->h.clock, r->seat->durable);
 }
 
 ps_status psd_request_wait_for_disk(struct psd_request *r)

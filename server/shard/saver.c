@@ -184,10 +184,39 @@ void psd_saver_closed(struct psd_job *job, uint64_t now_ns)
         move_askers(&job->saver, clock, PSD_SET_GONE);
 }
 
+/* Iterations beyond those on disk that may be acknowledged.  A disk that fails is not
+ * waited for, unless all are to be there. */
+static uint64_t most_beyond(const struct psd_job *job)
+{
+    if (is_durable(job))
+        return 0;
+    if (job->spec.max_rollback == 0 || job->saver.retry_ns != 0)
+        return UINT64_MAX;
+    return job->spec.max_rollback;
+}
+
+bool psd_saver_covers(const struct psd_job *job, uint64_t finished, uint64_t on_disk)
+{
+    return finished <= on_disk || finished - on_disk <= most_beyond(job);
+}
+
+/* Would the next close leave a snapshot out that other shards have? */
+static bool would_skip(const struct psd_job *job)
+{
+    return job->saver.waiting.finished &&
+           (psd_gate_clock(job->gate) + 1) % job->spec.snapshot_every == 0;
+}
+
 bool psd_saver_blocks(const struct psd_job *job)
 {
-    return is_durable(job) && psd_job_holds(job) &&
-           psd_gate_clock(job->gate) > job->saver.saved_clock;
+    uint64_t beyond = psd_gate_clock(job->gate) - job->saver.saved_clock;
+    uint64_t most = most_beyond(job);
+
+    if (!psd_job_holds(job) || most == UINT64_MAX)
+        return false;
+    if (is_durable(job))
+        return beyond > 0; /* one is closed, so that it can be written */
+    return beyond >= most || would_skip(job);
 }
 
 static bool waits_for_disk(const struct psd_job *job)
@@ -357,6 +386,7 @@ struct psd_image *psd_saver_next(struct psd_job *job, uint64_t errand)
     s->waiting = (struct psd_snapshot){ 0 };
     image = s->under_way.image;
     s->under_way.image = NULL;
+    job->stirs += job->spec.max_rollback > 0; /* another may wait now */
     return image;
 }
 
@@ -380,7 +410,6 @@ void psd_saver_done(struct psd_job *job, bool saved, uint64_t now_ns)
         s->saved_clock = s->under_way.clock;
         for (uint32_t r = 0; r < job->spec.workers; r++)
             job->seats[r].durable = s->under_way.finished[r];
-        job->stirs += is_durable(job);
         s->saved_version = s->under_way.version;
         s->elsewhere = false;
     } else {
@@ -388,6 +417,7 @@ void psd_saver_done(struct psd_job *job, bool saved, uint64_t now_ns)
         if (!s->waiting.finished) /* what it held is yet to be saved */
             s->captured_version = s->saved_version;
     }
+    job->stirs += is_durable(job) || job->spec.max_rollback > 0;
     s->retry_ns = saved ? 0 : now_ns + RETRY_NS;
     s->errand = 0;
     drop(&s->under_way);

@@ -15,7 +15,9 @@
  * Under `ack: durable` a push that ends an iteration is answered when the iteration is
  * on disk.  Where iterations are closed, every one is captured then, and the next is
  * not closed before it is on disk: what all shards have acknowledged is on all disks,
- * as one clock.
+ * as one clock.  With max_rollback all that waits no sooner than so many iterations
+ * beyond the snapshot on disk, and no snapshot is left out because one waits; but a
+ * disk that fails is not waited for.
  *
  * Thread: the shard that owns the job.
  */
@@ -75,8 +77,11 @@ void psd_saver_look(struct psd_job *job, uint64_t now_ns);
 /* When to look again whatever comes; UINT64_MAX: not for this reason. */
 uint64_t psd_saver_next_look(const struct psd_job *job);
 
-/* The open iteration is not to be closed yet: the last one is not on disk. */
+/* The open iteration is not to be closed yet: what is before it is not on disk. */
 bool psd_saver_blocks(const struct psd_job *job);
+
+/* May `finished` iterations of a worker be acknowledged, of which on_disk are there? */
+bool psd_saver_covers(const struct psd_job *job, uint64_t finished, uint64_t on_disk);
 
 /* Asks for a snapshot at `clock`, where there are clocks.  PS_ERR_REPEATED: what is
  * asked for is on disk already.  PS_ERR_BAD_ARG: the clock has passed; PS_ERR_LIMIT. */

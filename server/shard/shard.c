@@ -246,6 +246,12 @@ void psd_shard_handle(struct psd_shard *sh, uint64_t now_ns, struct ps_parcel *i
         psd_shard_settle(sh, job, now_ns, out);
 }
 
+/* Everybody has pushed, but the iteration is not closed yet. */
+static bool waits_for_disk(const struct psd_job *job)
+{
+    return psd_gate_may_close(job->gate) && psd_saver_blocks(job);
+}
+
 static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outbox *out)
 {
     char        missing[PS_TEXT_BYTES], restless[PS_TEXT_BYTES], disk[PS_TEXT_BYTES];
@@ -263,7 +269,9 @@ static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outb
             job->waiting[kept++] = *w;
             continue;
         }
-        why = w->for_disk ? disk : w->rest_seq ? restless : missing;
+        why = w->for_disk || waits_for_disk(job) ? disk
+              : w->rest_seq                      ? restless
+                                                 : missing;
         tell(&w->parcel.route, PS_MSG_ERROR, w->request, PS_ERR_TIMEOUT, why, out);
         if (w->rest_seq && !w->for_disk && w->session == job->seats[w->rank].session)
             psd_job_rouse(job, w->rank, w->rest_seq);
@@ -279,6 +287,8 @@ void psd_shard_tick(struct psd_shard *sh, uint64_t now_ns, struct ps_outbox *out
     for (size_t i = 0; i < sh->n_jobs; i++) {
         if (psd_job_deadline(sh->jobs[i]) <= now_ns)
             give_up_waiting(sh->jobs[i], now_ns, out);
+        if (is_to_be_looked_at(sh->jobs[i]))
+            psd_shard_settle(sh, sh->jobs[i], now_ns, out);
         psd_saver_look(sh->jobs[i], now_ns);
     }
 }
@@ -289,7 +299,8 @@ uint64_t psd_shard_next_tick(const struct psd_shard *sh)
 
     for (size_t i = 0; i < sh->n_jobs; i++) {
         uint64_t deadline = psd_job_deadline(sh->jobs[i]);
-        uint64_t look = psd_saver_next_look(sh->jobs[i]);
+        uint64_t look =
+            is_to_be_looked_at(sh->jobs[i]) ? 0 : psd_saver_next_look(sh->jobs[i]);
 
         if (deadline < first)
             first = deadline;

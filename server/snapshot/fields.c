@@ -59,6 +59,7 @@ static const struct field job_fields[] = {
     JOB(optimiser.schedule.every),
     JOB(optimiser.schedule.warmup),
     JOB(optimiser.schedule.epochs),
+    JOB(max_rollback),
 };
 
 static const struct field matrix_fields[] = {
@@ -68,7 +69,7 @@ static const struct field matrix_fields[] = {
 };
 
 /* A member more: it belongs into the table, and into the size here. */
-static_assert(sizeof(struct ps_job_spec) == PS_NAME_BYTES + 256, "job_fields");
+static_assert(sizeof(struct ps_job_spec) == PS_NAME_BYTES + 264, "job_fields");
 static_assert(sizeof(struct ps_matrix_spec) == PS_NAME_BYTES + 88, "matrix_fields");
 
 static void put_fields(struct psd_writer *w, const void *spec,

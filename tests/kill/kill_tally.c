@@ -2,8 +2,10 @@
  * kill_tally.c - workers that count on psd processes which are killed, and that know
  * what they were promised; rounds.sh starts both.
  *
- *     kill_tally work STRATEGY ACK EVERY    until there is a file called stop
- *     kill_tally check STRATEGY ACK EVERY   an observer looks at what was counted
+ *     kill_tally work STRATEGY ACK EVERY MOST    until there is a file called stop
+ *     kill_tally check STRATEGY ACK EVERY MOST   an observer looks at what was counted
+ *
+ * ACK, EVERY and MOST are what the job says of ack, snapshot_every and max_rollback.
  *
  * A worker has one counter for each of its iterations in each matrix, dense and sparse,
  * so that in the end every counter tells whether its iteration was lost (0), counted
@@ -54,8 +56,9 @@ static void join(char **argv, int observer)
     ps_settings      *settings;
     char              text[160];
 
-    snprintf(text, sizeof(text), "job: {strategy: %s, ack: %s, snapshot_every: %s}\n",
-             argv[2], argv[3], argv[4]);
+    snprintf(text, sizeof(text),
+             "job: {strategy: %s, ack: %s, snapshot_every: %s, max_rollback: %s}\n",
+             argv[2], argv[3], argv[4], argv[5]);
     must(ps_settings_parse(&settings, text));
     opt.settings = settings;
     opt.workers = WORKERS;
@@ -261,10 +264,10 @@ static int check(void)
 
 int main(int argc, char **argv)
 {
-    int observer = argc == 5 && !strcmp(argv[1], "check");
+    int observer = argc == 6 && !strcmp(argv[1], "check");
 
-    if (argc != 5 || (!observer && strcmp(argv[1], "work"))) {
-        fputs("usage: kill_tally work|check STRATEGY ACK EVERY\n", stderr);
+    if (argc != 6 || (!observer && strcmp(argv[1], "work"))) {
+        fputs("usage: kill_tally work|check STRATEGY ACK EVERY MOST\n", stderr);
         return 64;
     }
     join(argv, observer);

@@ -142,6 +142,7 @@ static struct psd_image *an_image(uint64_t big, uint8_t garbage)
     strcpy(i->spec.name, "train");
     i->spec.workers = 4;
     i->spec.snapshot_every = 50;
+    i->spec.max_rollback = 75;
     i->spec.optimiser = ps_optimiser_spec_default(PS_ADAM);
     i->spec.optimiser.schedule.warmup = 9;
     i->index = 1;

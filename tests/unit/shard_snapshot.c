@@ -531,8 +531,97 @@ START_TEST(whoever_waits_too_long_for_the_disk_is_told_so)
 }
 END_TEST
 
+/* ---- max_rollback --------------------------------------------------------------- */
+
+static struct ps_job_spec bounded_job(uint64_t every, uint64_t most)
+{
+    struct ps_job_spec spec = saved_job(PS_BSP, 1, every);
+
+    spec.max_rollback = most;
+    return spec;
+}
+
+START_TEST(an_iteration_too_far_from_the_disk_is_neither_acknowledged_nor_closed)
+{
+    uint64_t request;
+
+    start(1, bounded_job(2, 3));
+    disk = HOLDS;
+    train(1, 2);
+    expect(push(0, 3), PS_MSG_PUSH_OK);
+    ck_assert_uint_eq(account(0).clock, 3);
+    request = push(0, 4);
+    ck_assert(!is_answered(request));
+    ck_assert_uint_eq(account(0).clock, 3);
+    write_out(0, PS_OK);
+    expect(request, PS_MSG_PUSH_OK);
+    ck_assert_uint_eq(account(0).clock, 4);
+    ck_assert_uint_eq(under_way[0].image->set, 4);
+}
+END_TEST
+
+/* Else shards with disks of several speeds would have no snapshot in common. */
+START_TEST(no_snapshot_is_left_out_where_rollbacks_are_bounded)
+{
+    start(1, bounded_job(2, 100));
+    disk = HOLDS;
+    train(1, 6); /* 2 is being written, 4 waits */
+    ck_assert_uint_eq(account(0).clock, 5);
+    write_out(0, PS_OK);
+    ck_assert_uint_eq(under_way[0].image->set, 4);
+    ck_assert_uint_eq(psd_shard_next_tick(shards[0]), 0);
+    psd_shard_tick(shards[0], now, &out);
+    ck_assert_uint_eq(account(0).clock, 6);
+    ck_assert_uint_eq(psd_shard_next_tick(shards[0]), UINT64_MAX);
+    write_out(0, PS_OK);
+    ck_assert_uint_eq(under_way[0].image->set, 6);
+}
+END_TEST
+
+START_TEST(a_disk_that_fails_is_not_waited_for)
+{
+    uint64_t request;
+
+    start(1, bounded_job(2, 2));
+    disk = HOLDS;
+    train(1, 2);
+    request = push(0, 3);
+    ck_assert(!is_answered(request));
+    write_out(0, PS_ERR_SYSTEM);
+    expect(request, PS_MSG_PUSH_OK);
+    train(4, 5);
+    ck_assert_uint_eq(account(0).clock, 5);
+    write_out(0, PS_OK); /* 4; from now on it counts again */
+    train(6, 6);
+    ck_assert(!is_answered(push(0, 7)));
+    ck_assert_uint_eq(account(0).clock, 6);
+}
+END_TEST
+
+START_TEST(who_waits_too_long_for_values_behind_the_disk_is_told_so)
+{
+    struct ps_header h;
+    struct ps_range  range = { 1, 0, 1 };
+
+    start(1, bounded_job(2, 2));
+    disk = HOLDS;
+    train(1, 3);
+    h = worker_header(PS_MSG_PULL, 0, 3);
+    h.ranges = &range;
+    h.n_ranges = 1;
+    h.wait_ms = 50;
+    hand(0, 0, &h, NULL, 0);
+    ck_assert(!is_answered(h.request));
+    now = 50 * UINT64_C(1000000);
+    psd_shard_tick(shards[0], now, &out);
+    expect_error(h.request, PS_ERR_TIMEOUT);
+    ck_assert_ptr_nonnull(strstr(answer(h.request).text, "disk"));
+}
+END_TEST
+
 static Suite *snapshot_suite(void)
 {
+    TCase *bounded = tcase_create("bounded");
     Suite *s = suite_create("shard_snapshot");
     TCase *when = tcase_create("when");
     TCase *asked = tcase_create("asked");
@@ -575,6 +664,14 @@ static Suite *snapshot_suite(void)
                         0, 2);
     tcase_add_test(durable, whoever_waits_too_long_for_the_disk_is_told_so);
     suite_add_tcase(s, durable);
+
+    tcase_add_checked_fixture(bounded, begin, end);
+    tcase_add_test(
+        bounded, an_iteration_too_far_from_the_disk_is_neither_acknowledged_nor_closed);
+    tcase_add_test(bounded, no_snapshot_is_left_out_where_rollbacks_are_bounded);
+    tcase_add_test(bounded, a_disk_that_fails_is_not_waited_for);
+    tcase_add_test(bounded, who_waits_too_long_for_values_behind_the_disk_is_told_so);
+    suite_add_tcase(s, bounded);
     return s;
 }
 

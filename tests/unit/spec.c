@@ -181,6 +181,19 @@ static void spoil_job(int field)
         job.strategy = PS_SSP;
         job.snapshot_ms = 86400001;
         break;
+    case 42:
+        job.strategy = PS_ASP;
+        job.snapshot_every = job.max_rollback = 10;
+        break;
+    case 43:
+        job.ack = PS_ACK_DURABLE;
+        job.snapshot_every = job.max_rollback = 10;
+        break;
+    case 44:
+        job.snapshot_every = 10;
+        job.max_rollback = 9;
+        break;
+    case 45: job.max_rollback = 1; break;
     }
 }
 
@@ -232,6 +245,12 @@ static const char *const job_sentences[] = {
     "job lenet: ack is number 3, expected one of applied, durable",
     "job lenet: snapshot_ms is 1000 and the strategy bsp, expected 0",
     "job lenet: snapshot_ms is 86400001, expected 0 to 86400000",
+    "job lenet: max_rollback is 10 and the strategy asp, expected 0",
+    "job lenet: max_rollback is 10 and ack durable, expected 0",
+    "job lenet: max_rollback is 9 and snapshot_every 10, expected a snapshot at least "
+    "as "
+    "often",
+    "job lenet: max_rollback is 1 and snapshot_every 0, expected a snapshot",
 };
 
 START_TEST(a_job_out_of_range_gets_a_sentence)
@@ -351,6 +370,7 @@ static void change_job(int field)
     case 15: o->schedule.every = 10; break;
     case 16: o->schedule.warmup = 5; break;
     case 17: o->schedule.epochs = true; break;
+    case 18: job.max_rollback = 1; break;
     }
 }
 
@@ -373,6 +393,7 @@ static const char *const job_differences[] = {
     "job lenet: optimiser.schedule.every is 10 here and 1 in the job",
     "job lenet: optimiser.schedule.warmup is 5 here and 0 in the job",
     "job lenet: optimiser.schedule counts epochs here and clocks in the job",
+    "job lenet: max_rollback is 1 here and 0 in the job",
 };
 
 START_TEST(jobs_that_differ_are_told_apart_by_the_field)

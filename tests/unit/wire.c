@@ -207,6 +207,7 @@ static void assert_same_job(const struct ps_job_spec *a, const struct ps_job_spe
     ck_assert_uint_eq(a->ack, b->ack);
     ck_assert_uint_eq(a->snapshot_every, b->snapshot_every);
     ck_assert_uint_eq(a->snapshot_ms, b->snapshot_ms);
+    ck_assert_uint_eq(a->max_rollback, b->max_rollback);
     ck_assert_uint_eq(a->aggregate, b->aggregate);
     ck_assert_uint_eq(a->on_loss, b->on_loss);
     ck_assert_uint_eq(a->nonfinite, b->nonfinite);
@@ -356,6 +357,21 @@ START_TEST(every_kind_comes_back_as_it_went)
 {
     struct ps_header sent = full(kinds[_i]), got;
 
+    encode(&sent);
+    ck_assert_ok(decode(&got));
+    assert_same(&sent, &got);
+}
+END_TEST
+
+START_TEST(a_job_that_bounds_its_rollbacks_comes_back_as_it_went)
+{
+    struct ps_header sent = full(PS_MSG_HELLO), got;
+
+    job.strategy = PS_BSP;
+    job.ack = PS_ACK_APPLIED;
+    job.snapshot_ms = 0;
+    job.max_rollback = UINT64_MAX;
+    sent.job_spec = &job;
     encode(&sent);
     ck_assert_ok(decode(&got));
     assert_same(&sent, &got);
@@ -1115,6 +1131,7 @@ static Suite *wire_suite(void)
     tcase_add_checked_fixture(there, a_decoder, no_decoder);
     tcase_add_loop_test(there, every_kind_comes_back_as_it_went, 0, (int)COUNT(kinds));
     tcase_add_test(there, absent_parts_stay_absent);
+    tcase_add_test(there, a_job_that_bounds_its_rollbacks_comes_back_as_it_went);
     tcase_add_test(there, the_bytes_of_a_push_are_fixed);
     tcase_add_test(there, a_warm_decoder_asks_for_no_memory);
     tcase_add_test(there, a_decoder_grows_once_for_a_large_message);
