@@ -1,14 +1,9 @@
 /* The clerk: errands put on a desk are done, and answered where they were put. */
 #include "server/daemon/clerk.h"
-#include "tests/unit/suite.h"
+#include "tests/unit/vaults.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-static char              folder[256];
 static struct psd_vault *vault, *other;
 static struct psd_clerk *clerk;
 static struct psd_desk  *desk;
@@ -28,7 +23,7 @@ static void open_vault(struct psd_vault **out, const char *name, bool read_only,
         .folder = path, .read_only = read_only, .keep = 2, .disk = disk
     };
 
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    snprintf(path, sizeof(path), "%s/%s", place, name);
     ck_assert_ok(psd_vault_open(out, &o));
 }
 
@@ -42,32 +37,10 @@ static void start_clerk(void)
 
 static void a_clerk(void)
 {
-    const char *place = getenv("TMPDIR");
-
-    snprintf(folder, sizeof(folder), "%.200s/psd-clerk-XXXXXX",
-             place && *place ? place : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    a_place();
     ck_assert_ok(ps_signal_new(&ended));
     open_vault(&vault, "own", false, NULL);
     start_clerk();
-}
-
-static void remove_all(const char *path)
-{
-    char           inner[1024];
-    struct dirent *file;
-    DIR           *d = opendir(path);
-
-    while (d && (file = readdir(d))) {
-        if (!strcmp(file->d_name, ".") || !strcmp(file->d_name, ".."))
-            continue;
-        snprintf(inner, sizeof(inner), "%s/%s", path, file->d_name);
-        if (unlink(inner))
-            remove_all(inner);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
 }
 
 static void tear_down(void)
@@ -77,29 +50,14 @@ static void tear_down(void)
     psd_vault_close(&vault);
     psd_vault_close(&other);
     ps_signal_free(&ended);
-    remove_all(folder);
-}
-
-static struct psd_image *an_image(uint64_t set)
-{
-    struct psd_image *i = calloc(1, sizeof(*i));
-
-    strcpy(i->job, "train");
-    i->run = 5;
-    i->spec = ps_job_spec_default();
-    strcpy(i->spec.name, "train");
-    i->n_shards = 1;
-    i->life = 1;
-    i->set = set;
-    i->model = calloc(1, sizeof(*i->model));
-    return i;
+    no_place();
 }
 
 static struct psd_errand an_errand(enum psd_errand_kind kind, uint64_t id)
 {
-    struct psd_errand e = { .kind = kind, .id = id, .run = 5 };
+    struct psd_errand e = { .kind = kind, .id = id, .run = RUN };
 
-    strcpy(e.job, "train");
+    strcpy(e.job, JOB);
     return e;
 }
 
@@ -107,7 +65,7 @@ static void put_save(uint64_t id, uint64_t set)
 {
     struct psd_errand e = an_errand(PSD_SAVE, id);
 
-    e.image = an_image(set);
+    e.image = an_image(0, 1, 1, set);
     ck_assert_ok(psd_desk_put(desk, &e));
     ck_assert_ptr_null(e.image);
 }
@@ -252,7 +210,7 @@ START_TEST(what_was_to_be_saved_is_saved_though_its_desk_is_gone)
         put_save(set, set);
     psd_desk_free(&desk);
     ck_assert_ok(psd_clerk_stop(&clerk));
-    ck_assert_ok(psd_vault_list(vault, "train", 5, parts, 8, &n));
+    ck_assert_ok(psd_vault_list(vault, JOB, RUN, parts, 8, &n));
     ck_assert_uint_eq(n, 4);
 }
 END_TEST

@@ -1,39 +1,18 @@
 /* Snapshots for other programs: parts put together, and the files that come of it. */
 #include "tools/tensors.h"
-#include "tests/unit/suite.h"
+#include "tests/unit/place.h"
 
-#include <dirent.h>
 #include <stdio.h>
-#include <unistd.h>
 
 static struct psd_image *parts[2];
 static struct tensors    t;
-static char              folder[256];
-
-static void a_folder(void)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    snprintf(folder, sizeof(folder), "%.200s/psd-tensors-XXXXXX",
-             tmp && *tmp ? tmp : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-}
 
 static void tear_down(void)
 {
-    char           path[600];
-    struct dirent *file;
-    DIR           *d = opendir(folder);
-
-    while ((file = readdir(d))) {
-        snprintf(path, sizeof(path), "%s/%s", folder, file->d_name);
-        unlink(path);
-    }
-    closedir(d);
-    rmdir(folder);
     tensors_free(&t);
     psd_image_free(&parts[0]);
     psd_image_free(&parts[1]);
+    no_place();
 }
 
 static struct psd_image *an_image(uint32_t n_matrices)
@@ -170,7 +149,7 @@ static const char *path_of(const char *file)
 {
     static char path[300];
 
-    snprintf(path, sizeof(path), "%s/%s", folder, file);
+    snprintf(path, sizeof(path), "%s/%s", place, file);
     return path;
 }
 
@@ -237,7 +216,7 @@ START_TEST(npy_files_begin_as_numpy_says)
 
     two_parts();
     ck_assert_ok(tensors_of(parts, 2, &t));
-    ck_assert_ok(tensors_write_npy(&t, folder));
+    ck_assert_ok(tensors_write_npy(&t, place));
     ck_assert_uint_eq(read_file("rows.keys.npy", file, sizeof(file)), 128 + 40);
     ck_assert_mem_eq(file, expected, sizeof(expected) - 1);
     ck_assert_uint_eq(file[127], '\n');
@@ -255,7 +234,7 @@ START_TEST(a_file_that_cannot_be_written_leaves_nothing)
     ck_assert_status(tensors_write_safetensors(&t, about, path_of("none/m")),
                      PS_ERR_SYSTEM);
     ck_assert_why("none/m: cannot be made");
-    ck_assert_status(tensors_write_safetensors(&t, about, folder), PS_ERR_SYSTEM);
+    ck_assert_status(tensors_write_safetensors(&t, about, place), PS_ERR_SYSTEM);
     ck_assert_why("cannot be written: Is a directory");
     json_decref(about);
 }
@@ -266,7 +245,7 @@ static Suite *tensors_suite(void)
     Suite *s = suite_create("tensors");
     TCase *c = tcase_create("tensors");
 
-    tcase_add_checked_fixture(c, a_folder, tear_down);
+    tcase_add_checked_fixture(c, a_place, tear_down);
     tcase_add_test(c, the_parts_of_a_matrix_become_one_array);
     tcase_add_test(c, the_rows_of_all_parts_stand_by_their_keys);
     tcase_add_test(c, parts_that_do_not_fit_are_refused);

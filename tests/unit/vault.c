@@ -1,55 +1,22 @@
 /* The vault: what is saved is there, whatever happens meanwhile. */
 #include "common/base/random.h"
 #include "server/snapshot/vault_private.h"
-#include "tests/unit/suite.h"
+#include "tests/unit/vaults.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RUN 77
-
 static char              folder[256];
 static struct psd_vault *vault;
 static struct psd_image *back;
 
-static void make_folder(void)
-{
-    const char *place = getenv("TMPDIR");
-
-    snprintf(folder, sizeof(folder), "%.200s/psd-vault-XXXXXX",
-             place && *place ? place : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    strcat(folder, "/state");
-}
-
-static void remove_all(const char *path)
-{
-    char           inner[1024];
-    struct dirent *file;
-    DIR           *d = opendir(path);
-
-    while (d && (file = readdir(d))) {
-        if (!strcmp(file->d_name, ".") || !strcmp(file->d_name, ".."))
-            continue;
-        snprintf(inner, sizeof(inner), "%s/%s", path, file->d_name);
-        if (unlink(inner))
-            remove_all(inner);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
-}
-
-static void remove_folder(void)
+static void no_vault(void)
 {
     psd_image_free(&back);
     psd_vault_close(&vault);
-    remove_all(folder);
-    *strrchr(folder, '/') = '\0';
-    rmdir(folder);
+    no_place();
 }
 
 static ps_status open_vault(bool read_only, uint32_t keep)
@@ -63,28 +30,9 @@ static ps_status open_vault(bool read_only, uint32_t keep)
 
 static void an_open_vault(void)
 {
-    make_folder();
+    a_place();
+    snprintf(folder, sizeof(folder), "%s/state", place);
     ck_assert_ok(open_vault(false, 2));
-}
-
-/* Part `index` of n_shards of snapshot (life, set) of a job; its version tells them
- * apart. */
-static struct psd_image *an_image(uint32_t index, uint32_t n_shards, uint64_t life,
-                                  uint64_t set)
-{
-    struct psd_image *i = calloc(1, sizeof(*i));
-
-    strcpy(i->job, "train");
-    i->run = RUN;
-    i->spec = ps_job_spec_default();
-    strcpy(i->spec.name, "train");
-    i->index = index;
-    i->n_shards = n_shards;
-    i->life = life;
-    i->set = i->clock = set;
-    i->version = 1000 * set + index;
-    i->model = calloc(1, sizeof(*i->model));
-    return i;
 }
 
 static ps_status save(uint32_t index, uint32_t n_shards, uint64_t life, uint64_t set)
@@ -98,10 +46,10 @@ static ps_status save(uint32_t index, uint32_t n_shards, uint64_t life, uint64_t
 
 static ps_status load(uint32_t index, uint32_t n_shards, uint64_t life, uint64_t set)
 {
-    const struct ps_part part = { index, n_shards, .life = life, .set = set };
+    const struct ps_part part = part_of(index, n_shards, life, set);
 
     psd_image_free(&back);
-    return psd_vault_load(vault, "train", RUN, &part, &back);
+    return psd_vault_load(vault, JOB, RUN, &part, &back);
 }
 
 /* The list as text: "index/n_shards life.set ...". */
@@ -112,7 +60,7 @@ static const char *listed(void)
     uint32_t       n;
 
     text[0] = '\0';
-    ck_assert_ok(psd_vault_list(vault, "train", RUN, parts, 32, &n));
+    ck_assert_ok(psd_vault_list(vault, JOB, RUN, parts, 32, &n));
     for (uint32_t i = 0; i < n; i++)
         sprintf(text + strlen(text), "%s%u/%u %ju.%ju", i ? ", " : "", parts[i].index,
                 parts[i].n_shards, (uintmax_t)parts[i].life, (uintmax_t)parts[i].set);
@@ -134,21 +82,6 @@ static int count_entries(void)
     int n = 0;
 
     ck_assert_ok(psd_vault_each(vault, take_entry, &n));
-    return n;
-}
-
-static int count_files(void)
-{
-    char           path[300];
-    struct dirent *file;
-    int            n = 0;
-    DIR           *d;
-
-    snprintf(path, sizeof(path), "%s/parts", folder);
-    d = opendir(path);
-    while ((file = readdir(d)))
-        n += file->d_name[0] != '.';
-    closedir(d);
     return n;
 }
 
@@ -176,7 +109,7 @@ START_TEST(what_is_saved_can_be_loaded)
     ck_assert_ok(save(1, 2, 1, 50));
     ck_assert_ok(load(1, 2, 1, 50));
     ck_assert_uint_eq(back->version, 50001);
-    ck_assert_str_eq(back->job, "train");
+    ck_assert_str_eq(back->job, JOB);
     psd_vault_close(&vault);
     ck_assert_ok(open_vault(false, 2));
     ck_assert_ok(load(0, 2, 1, 50));
@@ -200,7 +133,7 @@ START_TEST(an_entry_says_what_it_is)
 {
     ck_assert_ok(save(1, 2, 3, 50));
     ck_assert_int_eq(count_entries(), 1);
-    ck_assert_str_eq(entry.job, "train");
+    ck_assert_str_eq(entry.job, JOB);
     ck_assert_uint_eq(entry.run, RUN);
     ck_assert_uint_eq(entry.part.index, 1);
     ck_assert_uint_eq(entry.part.n_shards, 2);
@@ -220,7 +153,7 @@ START_TEST(a_part_saved_again_takes_the_place_of_the_first)
     ck_assert_ok(save(0, 1, 1, 50));
     ck_assert_ok(save(0, 1, 1, 50));
     ck_assert_str_eq(listed(), "0/1 1.50");
-    ck_assert_int_eq(count_files(), 1);
+    ck_assert_int_eq(count_parts(folder), 1);
     ck_assert_ok(load(0, 1, 1, 50));
 }
 END_TEST
@@ -233,7 +166,7 @@ START_TEST(files_that_nobody_knows_go_at_the_next_start)
     ck_assert_ok(save(0, 1, 1, 50));
     psd_vault_close(&vault);
     ck_assert_ok(open_vault(false, 2));
-    ck_assert_int_eq(count_files(), 1);
+    ck_assert_int_eq(count_parts(folder), 1);
     ck_assert_str_eq(listed(), "0/1 1.50");
 }
 END_TEST
@@ -242,9 +175,9 @@ END_TEST
 
 static ps_status forget(uint32_t index, uint32_t n_shards, uint64_t life, uint64_t set)
 {
-    const struct ps_part part = { index, n_shards, .life = life, .set = set };
+    const struct ps_part part = part_of(index, n_shards, life, set);
 
-    return psd_vault_forget(vault, "train", RUN, &part);
+    return psd_vault_forget(vault, JOB, RUN, &part);
 }
 
 START_TEST(older_parts_go_but_the_newest_stay)
@@ -256,7 +189,7 @@ START_TEST(older_parts_go_but_the_newest_stay)
     ck_assert_ok(forget(0, 2, 1, 30));
     ck_assert_str_eq(listed(), "0/2 1.50, 1/2 1.50, 0/2 1.40, 1/2 1.40, 0/2 1.30, "
                                "1/2 1.30, 1/2 1.20, 1/2 1.10");
-    ck_assert_int_eq(count_files(), 8);
+    ck_assert_int_eq(count_parts(folder), 8);
     ck_assert_ok(forget(1, 2, 2, 90));
     ck_assert_str_eq(listed(), "0/2 1.50, 1/2 1.50, 0/2 1.40, 1/2 1.40, 0/2 1.30");
     ck_assert_ok(load(1, 2, 1, 40));
@@ -487,7 +420,7 @@ START_TEST(a_psd_that_was_replaced_commits_nothing_any_more)
     ck_assert_status(save(0, 1, 1, 100), PS_ERR_STALE);
     ck_assert_why("another psd has started on it, the epoch is 2 and ours was 1");
     ck_assert_status(psd_vault_keep(vault, "k", blob), PS_ERR_STALE);
-    ck_assert_int_eq(count_files(), 1);
+    ck_assert_int_eq(count_parts(folder), 1);
     ps_buf_drop(&blob);
 }
 END_TEST
@@ -555,7 +488,7 @@ static Suite *vault_suite(void)
     TCase *damage = tcase_create("damage");
     TCase *who = tcase_create("who");
 
-    tcase_add_checked_fixture(parts, an_open_vault, remove_folder);
+    tcase_add_checked_fixture(parts, an_open_vault, no_vault);
     tcase_add_test(parts, what_is_saved_can_be_loaded);
     tcase_add_test(parts, the_newest_are_listed_first);
     tcase_add_test(parts, an_entry_says_what_it_is);
@@ -567,7 +500,7 @@ static Suite *vault_suite(void)
     suite_add_tcase(s, parts);
 
     tcase_set_timeout(damage, 600);
-    tcase_add_checked_fixture(damage, an_open_vault, remove_folder);
+    tcase_add_checked_fixture(damage, an_open_vault, no_vault);
     tcase_add_test(damage, a_damaged_file_is_named_and_not_loaded);
     tcase_add_test(damage, a_file_that_is_gone_or_short_is_not_listed);
     tcase_add_test(damage, every_truncation_of_the_newest_leads_to_the_one_before);
@@ -578,7 +511,7 @@ static Suite *vault_suite(void)
     tcase_add_test(damage, a_manifest_that_is_none_is_refused);
     suite_add_tcase(s, damage);
 
-    tcase_add_checked_fixture(who, an_open_vault, remove_folder);
+    tcase_add_checked_fixture(who, an_open_vault, no_vault);
     tcase_add_test(who, a_second_psd_is_refused_and_told_who_is_there);
     tcase_add_test(who, a_psd_that_was_replaced_commits_nothing_any_more);
     tcase_add_test(who, a_folder_is_private_and_needs_its_parent);

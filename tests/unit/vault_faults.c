@@ -1,52 +1,26 @@
 /* The vault on a disk that fails, and after the power has gone. */
-#include "server/snapshot/vault.h"
 #include "tests/unit/faulty_disk.h"
-#include "tests/unit/suite.h"
+#include "tests/unit/vaults.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RUN 77
-
-static char              place[200], folder[256];
+static char              folder[256];
 static struct psd_vault *vault;
 
-static void remove_all(const char *path)
+static void a_faulty_disk(void)
 {
-    char           inner[1024];
-    struct dirent *file;
-    DIR           *d = opendir(path);
-
-    while (d && (file = readdir(d))) {
-        if (!strcmp(file->d_name, ".") || !strcmp(file->d_name, ".."))
-            continue;
-        snprintf(inner, sizeof(inner), "%s/%s", path, file->d_name);
-        if (unlink(inner))
-            remove_all(inner);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
-}
-
-static void a_place(void)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    snprintf(place, sizeof(place), "%.150s/psd-faults-XXXXXX",
-             tmp && *tmp ? tmp : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(place));
+    a_place();
     snprintf(folder, sizeof(folder), "%s/state", place);
     faulty_begin();
 }
 
-static void no_place(void)
+static void no_disk(void)
 {
     faulty_forget();
     psd_vault_close(&vault);
-    remove_all(place);
+    no_place();
 }
 
 static ps_status open_vault(void)
@@ -60,20 +34,12 @@ static ps_status open_vault(void)
 
 static ps_status save(uint64_t set)
 {
-    struct psd_image *i = calloc(1, sizeof(*i));
+    struct psd_image *i = an_image(0, 1, 1, set);
     ps_status         st;
 
-    strcpy(i->job, "train");
-    i->run = RUN;
-    i->spec = ps_job_spec_default();
-    strcpy(i->spec.name, "train");
-    i->n_shards = 1;
-    i->life = 1;
-    i->set = i->version = set;
     ck_assert_ok(ps_buf_new(&i->progress, 3000));
     memset(i->progress->data, (int)set, 3000);
     i->progress->len = 3000;
-    i->model = calloc(1, sizeof(*i->model));
     st = psd_vault_save(vault, i);
     psd_image_free(&i);
     return st;
@@ -81,13 +47,13 @@ static ps_status save(uint64_t set)
 
 static ps_status load(uint64_t set)
 {
-    const struct ps_part part = { 0, 1, .life = 1, .set = set };
+    const struct ps_part part = part_of(0, 1, 1, set);
     struct psd_image    *image;
-    ps_status            st = psd_vault_load(vault, "train", RUN, &part, &image);
+    ps_status            st = psd_vault_load(vault, JOB, RUN, &part, &image);
 
     if (st)
         return st;
-    ck_assert_uint_eq(image->version, set);
+    ck_assert_uint_eq(image->set, set);
     for (size_t i = 0; i < 3000; i++)
         ck_assert_uint_eq(image->progress->data[i], set);
     psd_image_free(&image);
@@ -96,9 +62,9 @@ static ps_status load(uint64_t set)
 
 static ps_status forget(uint64_t set)
 {
-    const struct ps_part part = { 0, 1, .life = 1, .set = set };
+    const struct ps_part part = part_of(0, 1, 1, set);
 
-    return psd_vault_forget(vault, "train", RUN, &part);
+    return psd_vault_forget(vault, JOB, RUN, &part);
 }
 
 static ps_status keep(const char *text)
@@ -121,7 +87,7 @@ static const char *contents(void)
     uint32_t       n;
 
     text[0] = '\0';
-    ck_assert_ok(psd_vault_list(vault, "train", RUN, parts, 32, &n));
+    ck_assert_ok(psd_vault_list(vault, JOB, RUN, parts, 32, &n));
     for (uint32_t i = 0; i < n; i++) {
         ck_assert_ok(load(parts[i].set));
         sprintf(text + strlen(text), "%ju ", (uintmax_t)parts[i].set);
@@ -131,21 +97,6 @@ static const char *contents(void)
             blob ? (char *)blob->data : "-");
     ps_buf_drop(&blob);
     return text;
-}
-
-static int count_files(void)
-{
-    char           path[300];
-    struct dirent *file;
-    int            n = 0;
-    DIR           *d;
-
-    snprintf(path, sizeof(path), "%s/parts", folder);
-    d = opendir(path);
-    while ((file = readdir(d)))
-        n += file->d_name[0] != '.';
-    closedir(d);
-    return n;
 }
 
 static int count_sets(void)
@@ -237,7 +188,8 @@ START_TEST(whichever_call_fails_what_was_there_stays)
         more = !faulty_waits();
         faulty_fail(0, how);
         if (st != PS_ERR_IO && !(more && faulty_was_unlink()))
-            ck_assert_int_eq(count_files(), count_sets()); /* nothing is left over */
+            ck_assert_int_eq(count_parts(folder),
+                             count_sets()); /* nothing is left over */
         if (st == PS_ERR_IO) {
             ck_assert_status(save(40), PS_ERR_IO);
             ck_assert_why("not used any more");
@@ -255,7 +207,7 @@ START_TEST(whichever_call_fails_what_was_there_stays)
                               !strcmp(found, steps[at].after),
                           "call %ju: %s", (uintmax_t)n, found);
         if (st != PS_ERR_IO)
-            ck_assert_int_eq(count_files(), steps[at].files);
+            ck_assert_int_eq(count_parts(folder), steps[at].files);
         ck_assert_ok(save(50));
         psd_vault_close(&vault);
         remove_all(folder);
@@ -445,7 +397,7 @@ static Suite *faults_suite(void)
     TCase *t = tcase_create("faults");
 
     tcase_set_timeout(t, 120);
-    tcase_add_checked_fixture(t, a_place, no_place);
+    tcase_add_checked_fixture(t, a_faulty_disk, no_disk);
     tcase_add_loop_test(t, whichever_call_fails_what_was_there_stays, 0,
                         N_STEPS * FAULTY_HOWS);
     tcase_add_loop_test(t, a_start_that_fails_can_be_repeated, 0, FAULTY_HOWS);
