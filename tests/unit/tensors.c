@@ -1,6 +1,6 @@
 /* Snapshots for other programs: parts put together, and the files that come of it. */
 #include "tools/tensors.h"
-#include "tests/unit/place.h"
+#include "tests/unit/own_place.h"
 
 #include <stdio.h>
 

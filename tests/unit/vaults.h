@@ -5,7 +5,7 @@
 #ifndef TESTS_UNIT_VAULTS_H
 #define TESTS_UNIT_VAULTS_H
 
-#include "tests/unit/place.h"
+#include "tests/unit/own_place.h"
 
 #include "server/snapshot/vault.h"
 

@@ -1,8 +1,8 @@
 /*
- * place.h - a folder of a test's own, below TMPDIR or /tmp.
+ * own_place.h - a folder of a test's own, below TMPDIR or /tmp.
  */
-#ifndef TESTS_UNIT_PLACE_H
-#define TESTS_UNIT_PLACE_H
+#ifndef TESTS_UNIT_OWN_PLACE_H
+#define TESTS_UNIT_OWN_PLACE_H
 
 #include "tests/unit/suite.h"
 
