@@ -11,11 +11,11 @@
  * so that in the end every counter tells whether its iteration was lost (0), counted
  * once, or doubled.  It keeps a journal, one line for each thing that it was told:
  *
- *     a CLOCK SECONDS         an iteration is acknowledged; CLOCK are
- *     b FROM TO SECONDS       it was told that the job went back; FROM were
- * acknowledged end CLOCK               it has left
+ *     a CLOCK SECONDS      an iteration is acknowledged; CLOCK are
+ *     b FROM TO SECONDS    it was told that the job went back; FROM were acknowledged
+ *     end CLOCK            it has left
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,14 +33,6 @@
 static ps_worker *worker;
 static ps_matrix *dense[DENSE], *rows, *stop;
 static FILE      *journal;
-
-static void must(ps_status st)
-{
-    if (st == PS_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ps_status_text(st), ps_why());
-    exit(ps_status_exit_code(st));
-}
 
 static double now_seconds(void)
 {
@@ -243,7 +235,7 @@ static void check_rows(unsigned rank, uint64_t end)
     }
 }
 
-static int check(void)
+static int look_at_all(void)
 {
     static int64_t values[WORKERS][ITERATIONS];
     uint64_t       end[WORKERS];
@@ -273,7 +265,7 @@ int main(int argc, char **argv)
     join(argv, observer);
     open_counters();
     if (observer) {
-        int code = check();
+        int code = look_at_all();
 
         must(ps_worker_close(&worker));
         return code;

@@ -9,7 +9,7 @@
  * expected, with 1 and a line that says what was not, or with the exit code of the
  * status that ended it, and its sentence.
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -19,33 +19,6 @@
 #include <time.h>
 
 #define D 5u
-
-static void fail(int line, const char *what)
-{
-    fprintf(stderr, "line %d: %s; %s\n", line, what, ps_why());
-    exit(1);
-}
-
-#define check(fact)                                                                    \
-    do {                                                                               \
-        if (!(fact))                                                                   \
-            fail(__LINE__, #fact);                                                     \
-    } while (0)
-
-static void must(ps_status st)
-{
-    if (st == PS_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ps_status_text(st), ps_why());
-    exit(ps_status_exit_code(st));
-}
-
-#define refused(call, status, part)                                                    \
-    do {                                                                               \
-        check((call) == (status));                                                     \
-        if (!strstr(ps_why(), part))                                                   \
-            fail(__LINE__, "expected \"" part "\"");                                   \
-    } while (0)
 
 /* What a run is made of.  `w` is trained, the others count what was pushed: under add
  * exactly, and under assign the number of the batch that was the last. */
@@ -458,7 +431,7 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; argc > 3 && i < sizeof(cases) / sizeof(cases[0]); i++)
+    for (size_t i = 0; argc > 3 && i < COUNT(cases); i++)
         if (strcmp(cases[i].name, argv[1]) == 0) {
             cases[i].run(argv[2], argv[3]);
             return 0;

@@ -3,8 +3,10 @@
  * has started.
  *
  *     worker_back CASE STRATEGY ON_LOSS   says "done T" of each iteration that the
- * servers have acknowledged, "back to T" of a rollback worker_back read prints the hash
- * of the model, and what the workers have counted
+ *                                         servers have acknowledged, "back to T" of a
+ *                                         rollback
+ *     worker_back read STRATEGY           prints the hash of the model, and what the
+ *                                         workers have counted
  *
  * The cases are
  *
@@ -21,7 +23,7 @@
  * the rank and the iteration, so the model tells whether an iteration was lost, came
  * twice, or saw other values; the tallies tell it under asp too.
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,14 +42,6 @@ static ps_worker *worker;
 static ps_matrix *weights, *tally[WORKERS];
 static ps_model  *model;
 static float      value[N], grad[N], counted[N], one[N];
-
-static void must(ps_status st)
-{
-    if (st == PS_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ps_status_text(st), ps_why());
-    exit(ps_status_exit_code(st));
-}
 
 static void join(const char *strategy, const char *on_loss)
 {
@@ -84,22 +78,15 @@ static void open_matrices(void)
         one[i] = 1;
 }
 
-static void nap(void)
-{
-    nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-}
-
 static void wait_at_gate(uint64_t clock)
 {
     const char *gate = getenv("GATE");
-    time_t      until = time(NULL) + 240;
     char        file[4096];
 
     if (!gate || (clock != 30 && clock != 50))
         return;
     snprintf(file, sizeof(file), "%s-%d", gate, (int)clock);
-    while (access(file, F_OK) && time(NULL) < until)
-        nap();
+    wait_for_file(file, "the gate did not open");
 }
 
 static void compute(uint64_t clock)
@@ -108,7 +95,7 @@ static void compute(uint64_t clock)
 
     for (uint32_t i = 0; i < N; i++)
         grad[i] = 0.01f * value[i] + 0.001f * (shift - (float)(i % 7));
-    nap();
+    nap_ms(10);
     wait_at_gate(clock);
 }
 
@@ -122,7 +109,7 @@ static void wait_until_it_goes_back(void)
         return;
     puts("idle");
     while (ps_clock(worker) == LAST && time(NULL) < until) {
-        nap();
+        nap_ms(10);
         must(ps_progress(worker, 0));
     }
 }

@@ -14,20 +14,18 @@
  * iteration and waits to be killed.  Whoever finds the path BACK set goes beyond
  * iteration LAST - 1 only when that file is there.
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define WORKERS 3u
 #define LAST 40u
 #define EPOCHS 3u
-#define PATIENCE_S 240
 
 static ps_worker *worker;
 static ps_matrix *tally;
@@ -35,15 +33,7 @@ static ps_model  *model;
 static float      counted[WORKERS], own[WORKERS];
 static int        none_is_late; /* no push is dropped */
 
-static void must(ps_status st)
-{
-    if (st == PS_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ps_status_text(st), ps_why());
-    exit(ps_status_exit_code(st));
-}
-
-static void check(int fact, const char *what)
+static void claim(int fact, const char *what)
 {
     if (fact)
         return;
@@ -74,27 +64,12 @@ static void join(const char *strategy, int observer)
         own[ps_rank(worker)] = 1;
 }
 
-static void nap(void)
-{
-    nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
-}
-
-static void wait_for_file(const char *path)
-{
-    time_t until = time(NULL) + PATIENCE_S;
-
-    while (path && access(path, F_OK)) {
-        check(time(NULL) < until, "nobody came back");
-        nap();
-    }
-}
-
 /* Within an iteration. */
 static void linger(void)
 {
-    if (ps_clock(worker) == LAST - 1)
-        wait_for_file(getenv("BACK"));
-    nap();
+    if (ps_clock(worker) == LAST - 1 && getenv("BACK"))
+        wait_for_file(getenv("BACK"), "nobody came back");
+    nap_ms(5);
     if (!getenv("VICTIM") || ps_clock(worker) != 5)
         return;
     puts("half");
@@ -130,7 +105,7 @@ static void check_epoch(uint64_t epoch, int exact)
     for (uint32_t r = 0; none_is_late && r < WORKERS; r++) {
         float least = (float)(epoch + 1) * 4 * (float)r;
 
-        check(exact ? counted[r] == least : counted[r] >= least,
+        claim(exact ? counted[r] == least : counted[r] >= least,
               "a batch of the epoch is missing at its end");
     }
 }
@@ -184,7 +159,7 @@ static ps_data *samples(uint64_t n)
 
     snprintf(path, sizeof(path), "samples-%d.csv", (int)getpid());
     f = fopen(path, "w");
-    check(f != NULL, "no file");
+    claim(f != NULL, "no file");
     for (uint64_t i = 0; i < n; i++)
         fprintf(f, "%" PRIu64 ",1\n", i);
     fclose(f);

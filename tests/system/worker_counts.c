@@ -12,18 +12,17 @@
  * end what it has counted, as the observer does.  With every pull it looks whether its
  * rows hold what it has added: neither less nor more.
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TALLIES 4u /* small ones, so they lie on different shards */
 #define COLUMNS 64u
-#define PAUSE_NS 2000000
+#define PAUSE_MS 2
 
 static const char  *settings_text;
 static uint32_t     workers;
@@ -34,16 +33,8 @@ static int64_t      ones[COLUMNS];
 static uint64_t     start;         /* the clock at which it has joined, */
 static int64_t      base[TALLIES]; /* and what its rows held then */
 
-static void must(ps_status st)
-{
-    if (st == PS_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ps_status_text(st), ps_why());
-    exit(ps_status_exit_code(st));
-}
-
-static void check(int fact, const char *what, uint32_t tally, int64_t is,
-                  int64_t expected)
+static void check_tally(int fact, const char *what, uint32_t tally, int64_t is,
+                        int64_t expected)
 {
     if (fact)
         return;
@@ -85,7 +76,7 @@ static ps_status read_row(uint32_t rank, int64_t counted[TALLIES])
             return st;
         counted[i] = row[0];
         for (uint32_t c = 1; c < COLUMNS; c++)
-            check(row[c] == row[0], "half a row", i, row[c], row[0]);
+            check_tally(row[c] == row[0], "half a row", i, row[c], row[0]);
     }
     return PS_OK;
 }
@@ -109,7 +100,8 @@ static ps_status look(void)
     ps_status st = read_row(ps_rank(worker), counted);
 
     for (uint32_t i = 0; !st && i < TALLIES; i++)
-        check(counted[i] == expected_of(i), "own row", i, counted[i], expected_of(i));
+        check_tally(counted[i] == expected_of(i), "own row", i, counted[i],
+                    expected_of(i));
     return st;
 }
 
@@ -120,7 +112,7 @@ static ps_status one_iteration(void)
 
     if (st)
         return st;
-    nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+    nap_ms(PAUSE_MS);
     for (uint32_t i = 0; !st && i < TALLIES; i++)
         st = ps_push_range(tallies[i], first, COLUMNS, ones);
     if (!st)
@@ -143,8 +135,8 @@ static void join_again(void)
     must(read_row(ps_rank(worker), base));
     puts("again");
     for (uint32_t i = 0; i < TALLIES; i++)
-        check(base[i] == had[i] || base[i] == had[i] + 1, "after the loss", i, base[i],
-              had[i]);
+        check_tally(base[i] == had[i] || base[i] == had[i] + 1, "after the loss", i,
+                    base[i], had[i]);
 }
 
 static int goes_on(uint64_t end)

@@ -3,35 +3,26 @@
  * goes_on.sh has started.
  *
  *     worker_goes_on END GATE...   counts to END under bsp, adding 1 to an integer
- * matrix in each iteration; goes on whenever its job has gone back; says how often that
- * was, and what the sum is at the end.  At clock GATE it waits for the file JOB-GATE,
- * so that it is not through before the play has killed what it wants to kill.
+ *                                  matrix in each iteration
+ *
+ * It goes on whenever its job has gone back, and says how often that was, and what the
+ * sum is at the end.  At clock GATE it waits for the file JOB-GATE, so that it is not
+ * through before the play has killed what it wants to kill.
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 #define ELEMENTS 100000u
 #define WORKERS 2u
-#define PAUSE_NS 2000000
-#define PATIENCE_S 240
+#define PAUSE_MS 2
 
 static int64_t values[ELEMENTS], ones[ELEMENTS];
 
-static void must(ps_status st)
-{
-    if (st == PS_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ps_status_text(st), ps_why());
-    exit(ps_status_exit_code(st));
-}
-
 /* Every element is what all workers have added up to clock t. */
-static void check(uint64_t t)
+static void check_sums(uint64_t t)
 {
     for (uint32_t i = 0; i < ELEMENTS; i++)
         if (values[i] != (int64_t)(WORKERS * t)) {
@@ -41,39 +32,27 @@ static void check(uint64_t t)
         }
 }
 
-static void pause_for(long ns)
-{
-    const struct timespec pause = { .tv_nsec = ns };
-
-    nanosleep(&pause, NULL);
-}
-
 static ps_status one_iteration(ps_worker *w, ps_matrix *m, uint64_t t)
 {
     ps_status st = ps_pull_range(m, 0, ELEMENTS, values);
 
     if (st)
         return st;
-    check(t);
-    pause_for(PAUSE_NS);
+    check_sums(t);
+    nap_ms(PAUSE_MS);
     st = ps_push_range(m, 0, ELEMENTS, ones);
     return st ? st : ps_finish(w);
 }
 
 static void wait_at_gates(ps_worker *w, uint64_t t, char **gates)
 {
-    time_t until = time(NULL) + PATIENCE_S;
-    char   file[256];
+    char file[256], otherwise[300];
 
     for (; *gates; gates++) {
         snprintf(file, sizeof(file), "%s-%s", ps_job(w), *gates);
-        while (t == strtoull(*gates, NULL, 10) && access(file, F_OK)) {
-            if (time(NULL) > until) {
-                fprintf(stderr, "%s did not come\n", file);
-                exit(1);
-            }
-            pause_for(5000000);
-        }
+        snprintf(otherwise, sizeof(otherwise), "%s did not come", file);
+        if (t == strtoull(*gates, NULL, 10))
+            wait_for_file(file, otherwise);
     }
 }
 

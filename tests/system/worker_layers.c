@@ -7,7 +7,7 @@
  * Ends with 0 when everything was as expected, with 1 and a line that says what was
  * not.
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -16,30 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static void fail(int line, const char *what)
-{
-    fprintf(stderr, "line %d: %s; %s\n", line, what, ps_why());
-    exit(1);
-}
-
-#define check(fact)                                                                    \
-    do {                                                                               \
-        if (!(fact))                                                                   \
-            fail(__LINE__, #fact);                                                     \
-    } while (0)
-
-#define must(call) check((call) == PS_OK)
-
-/* The call fails so, and its sentence says this. */
-#define refused(call, status, part)                                                    \
-    do {                                                                               \
-        check((call) == (status));                                                     \
-        if (!strstr(ps_why(), part))                                                   \
-            fail(__LINE__, "expected \"" part "\"");                                   \
-    } while (0)
 
 /* Four layers of one, two, one and one matrices; the last takes several messages. */
 enum { MATRICES = 5, LAYERS = 4 };

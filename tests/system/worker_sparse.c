@@ -7,42 +7,11 @@
  * Ends with 0 when everything was as expected; with 1 and a line that says what was
  * not; or with the exit code of the status that ended it, and its sentence.
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static void fail(int line, const char *what)
-{
-    fprintf(stderr, "line %d: %s; %s\n", line, what, ps_why());
-    exit(1);
-}
-
-#define check(fact)                                                                    \
-    do {                                                                               \
-        if (!(fact))                                                                   \
-            fail(__LINE__, #fact);                                                     \
-    } while (0)
-
-/* The call succeeds; else the program ends as a user's would. */
-static void must(ps_status st)
-{
-    if (st == PS_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ps_status_text(st), ps_why());
-    exit(ps_status_exit_code(st));
-}
-
-/* The call fails so, and its sentence says this. */
-#define refused(call, status, part)                                                    \
-    do {                                                                               \
-        check((call) == (status));                                                     \
-        if (!strstr(ps_why(), part))                                                   \
-            fail(__LINE__, "expected \"" part "\"");                                   \
-    } while (0)
 
 /* asp: a push is there when it is acknowledged. */
 static ps_worker *joined(const char *job, int observer)

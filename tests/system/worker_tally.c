@@ -10,27 +10,17 @@
  *                          whether the slowest is within S iterations; says how far
  *                          ahead of it it was at most
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define WORKERS 8u
-#define PATIENCE_S 60
 
 static ps_worker *worker;
-
-static void must(ps_status st)
-{
-    if (st == PS_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ps_status_text(st), ps_why());
-    exit(ps_status_exit_code(st));
-}
 
 static void join(const char *strategy, uint64_t slack, int observer)
 {
@@ -175,11 +165,6 @@ static int sums(void)
 #define STALL 20u   /* worker 0 waits here until all others are as far as they may be */
 #define MATRICES 6u /* on all shards */
 
-static void nap_ms(long ms)
-{
-    nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
-}
-
 static void say_here(void)
 {
     char  path[32];
@@ -194,19 +179,13 @@ static void say_here(void)
 /* Until all others are there, and some time to go further if anything lets them. */
 static void stall(void)
 {
-    time_t until = time(NULL) + PATIENCE_S;
-
     for (uint32_t r = 1; r < WORKERS; r++) {
-        char path[32];
+        char path[32], otherwise[64];
 
         snprintf(path, sizeof(path), "here-%u", r);
-        while (access(path, F_OK)) {
-            if (time(NULL) > until) {
-                fprintf(stderr, "worker %u does not come as far as the slack\n", r);
-                exit(1);
-            }
-            nap_ms(5);
-        }
+        snprintf(otherwise, sizeof(otherwise),
+                 "worker %u does not come as far as the slack", r);
+        wait_for_file(path, otherwise);
     }
     nap_ms(100);
 }

@@ -7,7 +7,7 @@
  * Ends with 0 when everything was as expected, with 1 and a line that says what was
  * not.
  */
-#include <ps/worker.h>
+#include "tests/system/program.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -17,30 +17,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static void fail(int line, const char *what)
-{
-    fprintf(stderr, "line %d: %s; %s\n", line, what, ps_why());
-    exit(1);
-}
-
-#define check(fact)                                                                    \
-    do {                                                                               \
-        if (!(fact))                                                                   \
-            fail(__LINE__, #fact);                                                     \
-    } while (0)
-
-#define must(call) check((call) == PS_OK)
-
-/* The call fails so, and its sentence says this. */
-#define refused(call, status, part)                                                    \
-    do {                                                                               \
-        check((call) == (status));                                                     \
-        if (!strstr(ps_why(), part))                                                   \
-            fail(__LINE__, "expected \"" part "\"");                                   \
-    } while (0)
 
 static ps_worker *joined(const char *job, uint32_t workers, int rank, int timeout_ms)
 {
