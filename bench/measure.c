@@ -3,10 +3,8 @@
 
 #include "common/net/net.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +22,7 @@ ps_status bench_series_add(struct bench_series *s, double value)
         s->room = room;
     }
     s->at[s->n++] = value;
+    s->is_sorted = false;
     return PS_OK;
 }
 
@@ -33,119 +32,42 @@ void bench_series_free(struct bench_series *s)
     *s = (struct bench_series){ 0 };
 }
 
-/* How many are below, and how many are not above. */
-static void rank_of(const struct bench_series *s, double value, size_t *below,
-                    size_t *up_to)
+static int by_value(const void *a, const void *b)
 {
-    *below = *up_to = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        *below += s->at[i] < value;
-        *up_to += s->at[i] <= value;
-    }
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
 }
 
-/* The value that would stand at `place` if they were sorted. */
-static double sorted_at(const struct bench_series *s, size_t place)
+/* The value at `place` among the sorted ones. */
+static double sorted_at(struct bench_series *s, size_t place)
 {
-    size_t i, below, up_to;
-
-    for (i = 0; i + 1 < s->n; i++) {
-        rank_of(s, s->at[i], &below, &up_to);
-        if (below <= place && place < up_to)
-            break;
-    }
-    return s->at[i];
+    if (!s->is_sorted)
+        qsort(s->at, s->n, sizeof(*s->at), by_value);
+    s->is_sorted = true;
+    return s->at[place];
 }
 
-double bench_median(const struct bench_series *s)
+double bench_median(struct bench_series *s)
 {
     return (sorted_at(s, (s->n - 1) / 2) + sorted_at(s, s->n / 2)) / 2;
 }
 
-double bench_lowest(const struct bench_series *s)
+double bench_lowest(struct bench_series *s)
 {
     return sorted_at(s, 0);
 }
 
-double bench_highest(const struct bench_series *s)
+double bench_highest(struct bench_series *s)
 {
     return sorted_at(s, s->n - 1);
 }
 
-double bench_quantile(const struct bench_series *s, double share)
+double bench_quantile(struct bench_series *s, double share)
 {
     size_t at = (size_t)ceil(share * (double)s->n);
 
     return sorted_at(s, at > 0 ? at - 1 : 0);
-}
-
-/* ---- printing ------------------------------------------------------------------- */
-
-static double ratio(const struct bench_case *c, const struct bench_limit *l)
-{
-    return bench_median(&c->series) / bench_median(l->series);
-}
-
-static void print_head(const struct bench_case *c, int width)
-{
-    printf("%-*s  %8s  %15s", width, "case", "psd", "lowest..highest");
-    for (size_t i = 0; i < c->n_limits; i++)
-        printf("  %8s  ratio", c->limits[i].name);
-    putchar('\n');
-}
-
-void bench_print_table(const struct bench_case *cases, size_t n)
-{
-    int width = 4;
-
-    for (size_t i = 0; i < n; i++)
-        if ((int)strlen(cases[i].name) > width)
-            width = (int)strlen(cases[i].name);
-    if (n > 0)
-        print_head(&cases[0], width);
-    for (const struct bench_case *c = cases; c < cases + n; c++) {
-        char spread[32];
-
-        snprintf(spread, sizeof(spread), "%.2f..%.2f", bench_lowest(&c->series) / 1e6,
-                 bench_highest(&c->series) / 1e6);
-        printf("%-*s  %8.2f  %15s", width, c->name, bench_median(&c->series) / 1e6,
-               spread);
-        for (size_t i = 0; i < c->n_limits; i++)
-            printf("  %8.2f  %5.2f", bench_median(c->limits[i].series) / 1e6,
-                   ratio(c, &c->limits[i]));
-        putchar('\n');
-    }
-}
-
-/* `l` NULL: a case without limits. */
-static void print_object(const struct bench_case *c, const struct bench_limit *l)
-{
-    json_t *o = json_pack("{s:s, s:n, s:n, s:f, s:s, s:n, s:f, s:f}", "case", c->name,
-                          "limit", "limit_value", "value", bench_median(&c->series),
-                          "unit", c->unit, "ratio", "lowest", bench_lowest(&c->series),
-                          "highest", bench_highest(&c->series));
-
-    if (l) {
-        json_object_set_new(o, "limit", json_string(l->name));
-        json_object_set_new(o, "limit_value", json_real(bench_median(l->series)));
-        json_object_set_new(o, "ratio", json_real(ratio(c, l)));
-        json_object_set_new(o, "limit_lowest", json_real(bench_lowest(l->series)));
-        json_object_set_new(o, "limit_highest", json_real(bench_highest(l->series)));
-    }
-    json_object_set_new(o, "rounds", json_integer((json_int_t)c->series.n));
-    json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
-    putchar('\n');
-    json_decref(o);
-}
-
-void bench_print_json(const struct bench_case *cases, size_t n)
-{
-    for (const struct bench_case *c = cases; c < cases + n; c++) {
-        if (c->n_limits == 0)
-            print_object(c, NULL);
-        for (size_t i = 0; i < c->n_limits; i++)
-            print_object(c, &c->limits[i]);
-    }
 }
 
 /* ---- rates ---------------------------------------------------------------------- */

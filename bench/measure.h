@@ -1,11 +1,9 @@
 /*
- * measure.h - how often something happens in a second, and what that is held against.
+ * measure.h - how often something happens in a second, and what comes of measuring it
+ * again and again.
  *
- * A case is measured once in every round, and its limits beside it in the same round,
- * so that both see the same machine.  What counts is the median over the rounds; lowest
- * and highest say how far to trust it.
- *
- * It does not know what is counted.
+ * What counts is the median; lowest and highest say how far to trust it.  It does not
+ * know what is counted.
  *
  * Thread: one, which starts the threads of a measurement and waits for them.
  */
@@ -21,41 +19,20 @@
 /* The same thing, measured once a round. */
 struct bench_series {
     size_t  n, room;
-    double *at; /* in order of measurement */
+    double *at; /* in any order */
+    bool    is_sorted;
 };
 
 ps_status bench_series_add(struct bench_series *s, double value) PS_CHECKED;
 void      bench_series_free(struct bench_series *s);
 
 /* Of at least one value.  The median of an even number lies between the middle two. */
-double bench_median(const struct bench_series *s);
-double bench_lowest(const struct bench_series *s);
-double bench_highest(const struct bench_series *s);
+double bench_median(struct bench_series *s);
+double bench_lowest(struct bench_series *s);
+double bench_highest(struct bench_series *s);
 
 /* The smallest value that so much of the series (0 to 1) is not above. */
-double bench_quantile(const struct bench_series *s, double share);
-
-/* What a case could reach at best. */
-struct bench_limit {
-    const char                *name;
-    const struct bench_series *series;
-};
-
-#define BENCH_LIMITS 2u
-
-struct bench_case {
-    char                name[96]; /* "tcp/1-shard/..." */
-    const char         *unit;
-    struct bench_series series;
-    size_t              n_limits;
-    struct bench_limit  limits[BENCH_LIMITS];
-};
-
-/* One line a case, numbers in millions. */
-void bench_print_table(const struct bench_case *cases, size_t n);
-
-/* One object a line, for every case and every limit of it. */
-void bench_print_json(const struct bench_case *cases, size_t n);
+double bench_quantile(struct bench_series *s, double share);
 
 /*
  * Does the same until the time is over, then finishes what it has begun.  *done: how

@@ -9,15 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <zmq.h>
 
 #define ANSWER_MS 30000 /* a request that is not answered by then never is */
 
+/* Below, a copy costs less than lending and being told when the bytes have left. */
+#define LEND_BYTES 1024u
+
+#define TABLE_BYTES (UINT64_C(1) << 32)
+
 /* About as long as psd's own header of such a request. */
 struct header {
-    uint32_t pulls;
-    uint32_t value_bytes;
-    uint8_t  rest[48];
+    uint64_t answer_at, answer_bytes;
+    uint8_t  rest[40];
 };
 
 static void keep(void *data, void *hint)
@@ -25,11 +30,13 @@ static void keep(void *data, void *hint)
     (void)data, (void)hint;
 }
 
-/* Lends the bytes, which stay as they are as long as the sockets. */
+/* Sends bytes that stay as they are as long as the sockets. */
 static int lend(void *socket, const void *bytes, size_t n, int flags)
 {
     zmq_msg_t m;
 
+    if (n < LEND_BYTES)
+        return zmq_send(socket, bytes, n, flags) < 0 ? -1 : 0;
     if (zmq_msg_init_data(&m, (void *)(uintptr_t)bytes, n, keep, NULL))
         return -1;
     if (zmq_msg_send(&m, socket, flags) >= 0)
@@ -40,8 +47,37 @@ static int lend(void *socket, const void *bytes, size_t n, int flags)
 
 /* ---- server --------------------------------------------------------------------- */
 
-/* Values of answers; a push may not be longer than psd's frames are. */
-static uint8_t values[PS_FRAME_BYTES];
+/* What answers are made of.  Memory is behind a part as soon as that was asked for. */
+static struct table {
+    pthread_mutex_t lock;
+    uint8_t        *bytes;
+    uint64_t        filled;
+} table = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int reserve_table(void)
+{
+    void *at = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (at == MAP_FAILED)
+        return -1;
+    table.bytes = at;
+    return 0;
+}
+
+/* Pages that were only read would all be the same one, which is always in the cache. */
+static int fill_table(uint64_t at, uint64_t bytes)
+{
+    if (bytes > TABLE_BYTES || at > TABLE_BYTES - bytes)
+        return -1;
+    pthread_mutex_lock(&table.lock);
+    if (at + bytes > table.filled) {
+        memset(table.bytes + table.filled, 1, at + bytes - table.filled);
+        table.filled = at + bytes;
+    }
+    pthread_mutex_unlock(&table.lock);
+    return 0;
+}
 
 /* Receives the rest of a message and drops it. */
 static int drop_rest(void *socket, zmq_msg_t *part)
@@ -64,11 +100,12 @@ static int answer_one(void *socket)
         goto out;
     if (zmq_msg_size(&part) == sizeof(h))
         memcpy(&h, zmq_msg_data(&part), sizeof(h));
-    if (h.value_bytes > sizeof(values) || drop_rest(socket, &part) ||
+    if (fill_table(h.answer_at, h.answer_bytes) || drop_rest(socket, &part) ||
         zmq_msg_send(&peer, socket, ZMQ_SNDMORE) < 0 ||
-        zmq_send(socket, &h, sizeof(h), h.pulls ? ZMQ_SNDMORE : 0) < 0)
+        zmq_send(socket, &h, sizeof(h), h.answer_bytes ? ZMQ_SNDMORE : 0) < 0)
         goto out;
-    rc = h.pulls ? lend(socket, values, h.value_bytes, 0) : 0;
+    rc =
+        h.answer_bytes ? lend(socket, table.bytes + h.answer_at, h.answer_bytes, 0) : 0;
 out:
     zmq_msg_close(&peer);
     zmq_msg_close(&part);
@@ -112,13 +149,12 @@ int bench_raw_serve(const char *announce, char *const *endpoints, size_t n)
 
     if (!context || n == 0 || n > BENCH_RAW_SHARDS)
         return EXIT_FAILURE;
-    memset(values, 1, sizeof(values)); /* or all of it would be one page of zeros */
     for (; i < n; i++)
         if (!(sockets[i] = zmq_socket(context, ZMQ_ROUTER)) ||
             zmq_bind(sockets[i], endpoints[i]))
             break;
-    if (i < n || announce_all(announce, sockets, n)) {
-        fprintf(stderr, "raw server: cannot listen: %s\n", zmq_strerror(errno));
+    if (i < n || reserve_table() || announce_all(announce, sockets, n)) {
+        fprintf(stderr, "raw server: cannot begin: %s\n", zmq_strerror(errno));
         return EXIT_FAILURE;
     }
     for (i = 1; i < n; i++)
@@ -131,11 +167,9 @@ int bench_raw_serve(const char *announce, char *const *endpoints, size_t n)
 /* ---- client --------------------------------------------------------------------- */
 
 struct bench_raw {
-    void    *context;
-    size_t   n;
-    void    *sockets[BENCH_RAW_SHARDS];
-    uint32_t rows, row_bytes;
-    uint8_t *keys, *gradient; /* of a whole request */
+    void  *context;
+    size_t n;
+    void  *sockets[BENCH_RAW_SHARDS];
 };
 
 static ps_status failed(const char *what)
@@ -170,92 +204,77 @@ void bench_raw_close(struct bench_raw **raw)
         zmq_close(r->sockets[i]);
     if (r->context)
         zmq_ctx_term(r->context);
-    free(r->keys);
-    free(r->gradient);
     free(r);
 }
 
-/* The part of a request that goes to shard `i`. */
-static ps_status ask(const struct bench_raw *r, size_t i, bool pulls)
+ps_status bench_raw_ask(const struct bench_raw *r, size_t server,
+                        const struct bench_raw_request *q)
 {
-    size_t        first = i * r->rows / r->n;
-    size_t        rows = (i + 1) * r->rows / r->n - first;
-    struct header h = { .pulls = pulls,
-                        .value_bytes = (uint32_t)(rows * r->row_bytes) };
+    void               *socket = r->sockets[server];
+    const struct header h = { .answer_at = q->answer_at,
+                              .answer_bytes = q->answer_bytes };
+    const int           after_keys = q->values_bytes ? ZMQ_SNDMORE : 0;
+    const int after_header = q->keys_bytes || q->values_bytes ? ZMQ_SNDMORE : 0;
 
-    if (zmq_send(r->sockets[i], &h, sizeof(h), ZMQ_SNDMORE) < 0 ||
-        lend(r->sockets[i], r->keys + first * sizeof(uint64_t), rows * sizeof(uint64_t),
-             pulls ? 0 : ZMQ_SNDMORE))
-        return failed("send");
-    if (!pulls &&
-        lend(r->sockets[i], r->gradient + first * r->row_bytes, rows * r->row_bytes, 0))
+    if (zmq_send(socket, &h, sizeof(h), after_header) < 0 ||
+        (q->keys_bytes && lend(socket, q->keys, q->keys_bytes, after_keys)) ||
+        (q->values_bytes && lend(socket, q->values, q->values_bytes, 0)))
         return failed("send");
     return PS_OK;
 }
 
-static ps_status take_answer(const struct bench_raw *r, size_t i)
+ps_status bench_raw_take(const struct bench_raw *r, size_t server)
 {
     zmq_msg_t part;
     ps_status st = PS_OK;
 
     zmq_msg_init(&part);
     do {
-        if (zmq_msg_recv(&part, r->sockets[i], 0) < 0)
+        if (zmq_msg_recv(&part, r->sockets[server], 0) < 0)
             st = failed("receive");
     } while (!st && zmq_msg_more(&part));
     zmq_msg_close(&part);
     return st;
 }
 
-ps_status bench_raw_work(void *work, uint64_t until_ns, uint64_t *done)
+/* When each has answered once the connections stand. */
+static ps_status greet(const struct bench_raw *r)
 {
-    const struct bench_raw_work *w = work;
-    const struct bench_raw      *r = w->raw;
-    uint64_t                     asked = 0, answered = 0;
-    ps_status                    st = PS_OK;
-    bool                         more = true;
+    ps_status st = PS_OK;
 
-    while (!st && (more || answered < asked)) {
-        for (; !st && more && asked - answered < w->in_flight; asked++)
-            for (size_t i = 0; !st && i < r->n; i++)
-                st = ask(r, i, w->pulls);
-        for (size_t i = 0; !st && i < r->n; i++)
-            st = take_answer(r, i);
-        answered++;
-        more = ps_now_ns() < until_ns;
+    for (size_t i = 0; !st && i < r->n; i++) {
+        st = bench_raw_ask(r, i, &(struct bench_raw_request){ 0 });
+        if (!st)
+            st = bench_raw_take(r, i);
     }
-    *done = answered * r->rows;
     return st;
 }
 
-ps_status bench_raw_open(struct bench_raw **out, const char *const *endpoints, size_t n,
-                         uint32_t rows, uint32_t row_bytes)
+ps_status bench_raw_open(struct bench_raw **out, const char *const *endpoints, size_t n)
 {
     struct bench_raw *r = calloc(1, sizeof(*r));
     ps_status         st = PS_OK;
 
-    if (r)
-        *r = (struct bench_raw){ .context = zmq_ctx_new(),
-                                 .rows = rows,
-                                 .row_bytes = row_bytes,
-                                 .keys = malloc(rows * sizeof(uint64_t)),
-                                 .gradient = malloc((size_t)rows * row_bytes) };
-    if (!r || !r->context || !r->keys || !r->gradient) {
-        bench_raw_close(&r);
+    if (!r || !(r->context = zmq_ctx_new())) {
+        free(r);
         return ps_fail(PS_ERR_NO_MEMORY, "raw client: no memory");
     }
-    memset(r->keys, 1, rows * sizeof(uint64_t));
-    memset(r->gradient, 1, (size_t)rows * row_bytes);
     while (!st && r->n < n)
         st = connect_one(r, endpoints[r->n]);
-    if (!st) {
-        struct bench_raw_work one = { .raw = r, .in_flight = 1 };
-        uint64_t              done;
-
-        st = bench_raw_work(&one, 0, &done); /* now the connections stand */
-    }
+    if (!st)
+        st = greet(r);
     if (st)
         bench_raw_close(&r);
     *out = r;
     return st;
+}
+
+const char *bench_raw_version(void)
+{
+    static char text[32];
+    int         major, minor, patch;
+
+    zmq_version(&major, &minor, &patch);
+    snprintf(text, sizeof(text), "%d.%d.%d", major, minor, patch);
+    return text;
 }

@@ -226,7 +226,7 @@ static ps_status close_bench(struct bench *b)
 
 /* ---- results -------------------------------------------------------------------- */
 
-static void print_way(const struct bench *b, const struct way *w)
+static void print_way(const struct bench *b, struct way *w)
 {
     const double p50 = bench_quantile(&w->pushes, 0.5);
     const double p99 = bench_quantile(&w->pushes, 0.99);

@@ -4,9 +4,9 @@
 . "$top_srcdir/tests/system/lib.sh"
 . "$top_srcdir/tests/system/json.sh"
 
-plan 21
+plan 33
 
-bench=$top_builddir/psbench-sparse
+bench=$top_builddir/psbench
 export PSD_BINDIR="$top_builddir" TMPDIR="$work"
 
 # measure OPTION...: results in lines.json, everything else in notes.
@@ -21,8 +21,8 @@ every_line() {
 }
 
 figure='[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?'
-shape="^\{\"case\":\"[a-z0-9/-]+\",\"limit\":\"(zeromq|memory)\",\"limit_value\":$figure"
-shape="$shape,\"value\":$figure,\"unit\":\"rows/s\",\"ratio\":$figure,.*\"rounds\":2\}\$"
+shape="^\{\"case\":\"[a-zA-Z0-9/-]+\",\"limit\":\"[a-z]+\",\"limit_value\":$figure"
+shape="$shape,\"value\":$figure,\"unit\":\"[a-zA-Z/]+\",\"ratio\":$figure,.*\"rounds\":2\}\$"
 
 # ratios_fit: each is its value over its limit, and lies between the extremes.
 ratios_fit() {
@@ -44,31 +44,61 @@ cases_of() {
     sed -E 's/^\{"case":"([^"]*)".*/\1/' lines.json | sort -u | wc -l
 }
 
-ok "all cases are measured" measure
+# every_value: what stands in every line.
+every_value() {
+    ok "every line has its shape" every_line "$shape"
+    ok "a ratio is the value over the limit" ratios_fit
+}
+
+# ---- sparse ------------------------------------------------------------------------------
+ok "all sparse cases are measured" measure --only='sparse/*'
 is "32 in each of four settings" "$(cases_of)" 128
 is "each beside two limits" "$(wc -l <lines.json)" 256
-ok "every line has its shape" every_line "$shape"
+every_value
 head -n 1 lines.json >first.json
 ok "and is JSON" is_json first.json
-ok "a ratio is the value over the limit" ratios_fit
 is "every row was applied once, in each setting" \
     "$(grep -cE '^tally: [1-9][0-9]*000 rows pushed over (tcp|ipc), each applied once$' notes)" 4
 is "the command that repeats it is told" "$(head -n 1 notes)" \
-    "psbench-sparse --rounds=2 --seconds=0.01 --rows=3000 --batch=1000 --json"
+    "psbench --rounds=2 --seconds=0.01 --rows=3000 --batch=1000 --only='sparse/*' --json"
 is "nothing is left behind" "$(ls -d psbench-* 2>/dev/null)" ""
 
-measure --only='ipc/2s1w/pull/*' --alone
+measure --only='sparse/ipc/2s1w/pull/*' --alone
 is "cases can be chosen" "$(cases_of)" 4
 ok "and measured alone" every_line '"limit":null,"limit_value":null'
-
-ends "the table is printed" 0 '^tcp/1s1w/push-add/random/1 .*\.\.' \
-    "$bench" --rounds=1 --seconds=0.01 --rows=1000 --batch=1000 --only=tcp/1s1w/push-add/random/1
-ends "unknown cases are named" 78 '^psbench-sparse: --only=tcp/nothing: no such case' \
-    "$bench" --only=tcp/nothing
 ends "rows that are no whole batches are refused" 64 'a multiple of --batch' \
     "$bench" --rows=10001
 ends "a batch that one frame cannot hold is refused" 64 'from 1 to 16384' \
     "$bench" --batch=16385
+
+# ---- dense and small ---------------------------------------------------------------------
+ok "dense values are moved" measure --only='dense/*KiB' --only='dense/ipc/*/4MiB'
+is "in three ways each, over tcp and ipc" "$(cases_of)" 15
+every_value
+ok "small requests are measured" measure --only='small/*'
+is "one at a time and many, over tcp and ipc" "$(cases_of)" 16
+every_value
+
+# ---- the program -------------------------------------------------------------------------
+ends "the cases are listed" 0 '^sparse/tcp/1s1w/push-add/random/1$' "$bench" --list
+ends "the table is printed" 0 '^dense/tcp/push/4KiB  *[0-9.]* [GMk]*B/s  *[0-9.]*\.\.' \
+    "$bench" --rounds=1 --seconds=0.01 --only=dense/tcp/push/4KiB
+ends "unknown cases are named" 78 '^psbench: --only=tcp/nothing: no such case' \
+    "$bench" --only=tcp/nothing
+printf '#!/bin/sh\necho no memory at all >&2\nexit 71\n' >psd
+chmod +x psd
+ends "a psd that does not start is named" 69 'psd ended with exit code 71: no memory at all' \
+    env PSD_BINDIR="$work" "$bench" --only='dense/*'
+
+# A psd that acknowledges a push now and then without doing it has no results.
+ln -sf "$top_builddir/tests/system/psd_forgetful" psd
+for suite in dense small sparse; do
+    PSD_BINDIR="$work" measure --only="$suite/tcp/*push*/4KiB" --only="$suite/tcp/push/requests" \
+        --only="$suite/tcp/1s1w/push-add/random/1"
+    is "work that was not done is found: $suite" "$?$(wc -c <lines.json)" 650
+done
+rm psd
+
 # ---- snapshots ---------------------------------------------------------------------------
 snapshot=$top_builddir/psbench-snapshot
 timeout $deadline "$snapshot" --json --model=6 --push=64 --every=5 --iterations=10 --rounds=1 \
@@ -82,8 +112,3 @@ ends "the table has a line for each" 0 '^synchronous  .*a snapshot takes' \
     "$snapshot" --model=2 --push=64 --every=2 --iterations=2 --rounds=1 --pause=0
 ends "a push larger than the model is refused" 64 'three times --push' \
     "$snapshot" --model=2 --push=1024
-
-printf '#!/bin/sh\necho no memory at all >&2\nexit 71\n' >psd
-chmod +x psd
-ends "a psd that does not start is named" 69 'psd ended with exit code 71: no memory at all' \
-    env PSD_BINDIR="$work" "$bench" --only='tcp/1s1w/pull/*'

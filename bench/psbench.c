@@ -1,0 +1,173 @@
+/*
+ * psbench.c - how fast is psd, and how near to what is possible?
+ *
+ *     read the options
+ *     for each suite: measure, prove, print        suite.h
+ *
+ * psbench(1) is its manual, README.md tells how to read what comes out.
+ */
+#include "bench/command.h"
+#include "bench/raw.h"
+#include "bench/suite.h"
+#include "common/base/limits.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define CONGESTION "/proc/sys/net/ipv4/tcp_congestion_control"
+
+static const struct bench_suite *const suites[] = { &bench_dense, &bench_small,
+                                                    &bench_sparse };
+
+#define N_SUITES (sizeof(suites) / sizeof(suites[0]))
+
+/* ---- running -------------------------------------------------------------------- */
+
+static ps_status no_such_case(const struct bench_options *o)
+{
+    return ps_fail(PS_ERR_CONFIG, "--only=%s: no such case, psbench --list names them",
+                   o->only[0]);
+}
+
+static ps_status run_all(const struct bench_options *o)
+{
+    size_t    n, n_cases = 0;
+    ps_status st = PS_OK;
+
+    for (size_t i = 0; !st && i < N_SUITES; i++) {
+        st = bench_run_suite(suites[i], o, &n);
+        n_cases += n;
+    }
+    return !st && n_cases == 0 ? no_such_case(o) : st;
+}
+
+/* ---- the command line ----------------------------------------------------------- */
+
+static void usage(FILE *to)
+{
+    fputs("usage: psbench [OPTION]...\n"
+          "\n"
+          "Measures psd, with a psd of its own, beside what ZeroMQ and memory alone "
+          "reach "
+          "in\n"
+          "the same rounds.\n"
+          "\n"
+          "  -o, --only=GLOB    only cases with such names; may be given again\n"
+          "  -l, --list         the names of the cases, and nothing else\n"
+          "  -r, --rounds=N     how often everything is measured  [5]\n"
+          "  -s, --seconds=S    how long each time, up to 60  [0.2]\n"
+          "  -a, --alone        without the limits, for a look with a profiler\n"
+          "  -n, --rows=N       sparse: rows of each matrix, a multiple of the batch  "
+          "[1000000]\n"
+          "  -b, --batch=N      sparse: rows of a request  [10000]\n"
+          "  -j, --json         one object a line, and everything else to standard "
+          "error\n"
+          "  -q, --quiet        no progress\n"
+          "  -h, --help\n"
+          "  -V, --version\n",
+          to);
+}
+
+static int take_pattern(struct bench_options *o, const char *pattern)
+{
+    if (o->n_only == BENCH_ONLY)
+        return bench_wrong("--only: %u patterns at most", BENCH_ONLY);
+    o->only[o->n_only++] = pattern;
+    return -1;
+}
+
+/* -1: go on; else the exit code. */
+static int take_option(struct bench_options *o, int letter)
+{
+    switch (letter) {
+    case 'o': return take_pattern(o, optarg);
+    case 'l': o->list = true; return -1;
+    case 'r': return bench_count("rounds", optarg, 1000000, &o->rounds);
+    case 's':
+        return bench_number(optarg, 60, &o->seconds) && o->seconds > 0
+                   ? -1
+                   : bench_wrong("--seconds: expected a number above 0, up to 60");
+    case 'a': o->alone = true; return -1;
+    case 'n': return bench_count("rows", optarg, 1u << 30, &o->rows);
+    case 'b': /* what fits one frame, in psd's requests as in the raw ones */
+        return bench_count("batch", optarg, PS_CHUNK_BYTES / 64, &o->batch);
+    case 'j': o->json = true; return -1;
+    case 'q': o->progress = false; return -1;
+    case 'h': usage(stdout); return 0;
+    case 'V': puts("psbench " PACKAGE_VERSION); return 0;
+    default: return EX_USAGE;
+    }
+}
+
+static int take_options(struct bench_options *o, int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        { "only", required_argument, NULL, 'o' },
+        { "list", no_argument, NULL, 'l' },
+        { "rounds", required_argument, NULL, 'r' },
+        { "seconds", required_argument, NULL, 's' },
+        { "alone", no_argument, NULL, 'a' },
+        { "rows", required_argument, NULL, 'n' },
+        { "batch", required_argument, NULL, 'b' },
+        { "json", no_argument, NULL, 'j' },
+        { "quiet", no_argument, NULL, 'q' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
+        { NULL, 0, NULL, 0 },
+    };
+    int letter, code = -1;
+
+    while (code < 0 && (letter = getopt_long(argc, argv, "o:lr:s:an:b:jqhV",
+                                             long_options, NULL)) != -1)
+        code = take_option(o, letter);
+    if (code < 0 && optind < argc)
+        code = bench_wrong("takes no argument");
+    if (code < 0 && o->rows % o->batch != 0)
+        code = bench_wrong("--rows: expected a multiple of --batch");
+    o->notes = o->json ? stderr : stdout;
+    return code;
+}
+
+/* What somebody needs to repeat it, and to believe it. */
+static void print_head(const struct bench_options *o)
+{
+    char  congestion[64] = "?\n";
+    FILE *f = fopen(CONGESTION, "re");
+
+    if (f && !fgets(congestion, sizeof(congestion), f))
+        memcpy(congestion, "?\n", 3);
+    if (f)
+        fclose(f);
+    fprintf(o->notes, "psbench --rounds=%u --seconds=%g --rows=%u --batch=%u",
+            o->rounds, o->seconds, o->rows, o->batch);
+    for (size_t i = 0; i < o->n_only; i++)
+        fprintf(o->notes, " --only='%s'", o->only[i]);
+    fprintf(o->notes, "%s%s\npsd %s, ZeroMQ %s, ", o->alone ? " --alone" : "",
+            o->json ? " --json" : "", PACKAGE_VERSION, bench_raw_version());
+    bench_print_machine(o->notes);
+    fprintf(o->notes, ", TCP congestion control %s", congestion);
+    fflush(o->notes);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench_options o = { .rounds = 5,
+                               .seconds = 0.2,
+                               .rows = 1000000,
+                               .batch = 10000,
+                               .progress = isatty(STDERR_FILENO) };
+    int                  code;
+
+    if (argc > 3 && strcmp(argv[1], "raw-server") == 0)
+        return bench_raw_serve(argv[2], argv + 3, (size_t)argc - 3);
+    bench_begin("psbench");
+    code = take_options(&o, argc, argv);
+    if (code >= 0)
+        return code;
+    if (!o.list)
+        print_head(&o);
+    return ps_status_exit_code(run_all(&o));
+}

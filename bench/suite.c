@@ -1,0 +1,176 @@
+/* suite.c - see suite.h. */
+#include "bench/suite.h"
+
+#include "bench/command.h"
+
+#include <assert.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+const char *const bench_transports[BENCH_TRANSPORTS] = { "tcp", "ipc" };
+
+/* ---- cases ---------------------------------------------------------------------- */
+
+static bool is_wanted(const struct bench_options *o, const char *name)
+{
+    for (size_t i = 0; i < o->n_only; i++)
+        if (fnmatch(o->only[i], name, 0) == 0)
+            return true;
+    return o->n_only == 0;
+}
+
+struct bench_case *bench_add(struct bench_run *run, const char *unit, const char *fmt,
+                             ...)
+{
+    struct bench_case *c = &run->cases[run->n_cases];
+    va_list            args;
+
+    assert(run->n_cases < BENCH_CASES);
+    *c = (struct bench_case){ .unit = unit };
+    va_start(args, fmt);
+    vsnprintf(c->name, sizeof(c->name), fmt, args);
+    va_end(args);
+    if (!is_wanted(run->options, c->name))
+        return NULL;
+    run->n_cases++;
+    return c;
+}
+
+struct bench_series *bench_limit(const struct bench_run *run, struct bench_case *c,
+                                 const char *name, struct bench_series *shared)
+{
+    struct bench_series *series = shared ? shared : &c->own[c->n_limits];
+
+    if (run->options->alone)
+        return series;
+    assert(c->n_limits < BENCH_LIMITS);
+    c->limits[c->n_limits++] = (struct bench_limit){ name, series };
+    return series;
+}
+
+/* ---- measuring ------------------------------------------------------------------ */
+
+#define CLEAR_LINE "\r\033[K"
+
+ps_status bench_next(const struct bench_run *run, const char *what)
+{
+    if (run->options->progress)
+        fprintf(stderr, CLEAR_LINE "round %u of %u: %s\r", run->round + 1,
+                run->options->rounds, what);
+    return bench_may_go_on();
+}
+
+ps_status bench_measure(const struct bench_run *run, const char *what,
+                        bench_work_fn *work, void *const *ctx, size_t n,
+                        struct bench_series *series)
+{
+    double    rate;
+    ps_status st = bench_next(run, what);
+
+    if (!st)
+        st = bench_rate(work, ctx, n, run->options->seconds, &rate);
+    return st ? st : bench_series_add(series, rate);
+}
+
+static uint64_t available_memory(void)
+{
+    char     line[128];
+    uint64_t kib = UINT64_MAX / 1024; /* where the kernel does not tell */
+    FILE    *f = fopen("/proc/meminfo", "re");
+
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kib * 1024;
+}
+
+ps_status bench_expect_memory(const char *what, uint64_t bytes)
+{
+    const uint64_t there = available_memory();
+
+    if (bytes <= there)
+        return PS_OK;
+    return ps_fail(PS_ERR_NO_MEMORY,
+                   "%s: about %ju MiB of memory are needed and %ju MiB available; "
+                   "--only chooses smaller cases",
+                   what, (uintmax_t)(bytes >> 20), (uintmax_t)(there >> 20));
+}
+
+/* ---- one setting ---------------------------------------------------------------- */
+
+static void end_progress(const struct bench_run *run)
+{
+    if (run->options->progress)
+        fputs(CLEAR_LINE, stderr);
+}
+
+static ps_status print_results(struct bench_run *run)
+{
+    (run->options->json ? bench_print_json : bench_print_table)(run->cases,
+                                                                run->n_cases);
+    if (fflush(stdout) != 0)
+        return ps_fail(PS_ERR_SYSTEM, "cannot write the results: %m");
+    return PS_OK;
+}
+
+static ps_status measure_all(const struct bench_suite *suite, void *self,
+                             struct bench_run *run)
+{
+    ps_status st = suite->open(self, run), closed;
+
+    for (; !st && run->round < run->options->rounds; run->round++)
+        st = suite->round(self, run);
+    end_progress(run);
+    if (!st)
+        st = suite->prove(self, run);
+    if (!st)
+        st = print_results(run);
+    closed = suite->close(self);
+    return st ? st : closed;
+}
+
+static ps_status list_all(const struct bench_run *run)
+{
+    for (size_t i = 0; i < run->n_cases; i++)
+        puts(run->cases[i].name);
+    return PS_OK;
+}
+
+static ps_status run_setting(const struct bench_suite *suite, struct bench_run *run,
+                             size_t setting)
+{
+    void     *self = calloc(1, suite->self_bytes);
+    ps_status st = PS_OK;
+
+    if (!self)
+        return ps_fail(PS_ERR_NO_MEMORY, "%s: no memory", suite->name);
+    suite->choose(self, run, setting);
+    if (run->n_cases > 0)
+        st = run->options->list ? list_all(run) : measure_all(suite, self, run);
+    for (size_t i = 0; i < run->n_cases; i++) {
+        bench_series_free(&run->cases[i].series);
+        for (size_t k = 0; k < BENCH_LIMITS; k++)
+            bench_series_free(&run->cases[i].own[k]);
+    }
+    free(self);
+    return st;
+}
+
+ps_status bench_run_suite(const struct bench_suite   *suite,
+                          const struct bench_options *options, size_t *n_cases)
+{
+    ps_status st = PS_OK;
+
+    *n_cases = 0;
+    for (size_t i = 0; !st && i < suite->n_settings; i++) {
+        struct bench_run run = { .options = options };
+
+        st = run_setting(suite, &run, i);
+        *n_cases += run.n_cases;
+    }
+    return st;
+}

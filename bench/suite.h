@@ -1,0 +1,97 @@
+/*
+ * suite.h - cases that are measured together, and the order in which that happens.
+ *
+ *     for each suite, each of its settings:
+ *         choose    the cases that are wanted
+ *         open      start processes, open workers
+ *         round     measure each case once, right behind its limits; again and again
+ *         prove     is what was pushed there, all of it, once?
+ *         close     end everything
+ *
+ * A setting is what shares processes, such as a transport.  A case and its limits are
+ * measured in the same round, so that both see the same machine; and a run whose work
+ * was not done has no results.
+ *
+ * Thread: the program's first.
+ */
+#ifndef BENCH_SUITE_H
+#define BENCH_SUITE_H
+
+#include "bench/report.h"
+
+#include <stdio.h>
+
+#define BENCH_ONLY 16u  /* patterns */
+#define BENCH_CASES 64u /* of one setting, at most */
+
+struct bench_options {
+    uint32_t    rounds;
+    double      seconds;          /* of each measurement, about */
+    uint32_t    rows, batch;      /* sparse: of a matrix, of a request */
+    uint32_t    elements;         /* kernels: of each array in memory */
+    const char *only[BENCH_ONLY]; /* patterns of the cases' names; none: all */
+    size_t      n_only;
+    bool        alone; /* without limits, for a profiler */
+    bool        list;  /* nothing but the names */
+    bool        json;
+    bool        progress; /* on standard error */
+    FILE       *notes;    /* where everything goes that is not a result */
+};
+
+/* One setting while it is measured. */
+struct bench_run {
+    const struct bench_options *options;
+    uint32_t                    round;
+    size_t                      n_cases;
+    struct bench_case           cases[BENCH_CASES];
+};
+
+struct bench_suite {
+    const char *name; /* the first part of its cases' names */
+    size_t      n_settings;
+    size_t      self_bytes; /* of what it keeps, zeroed before `choose` */
+
+    void (*choose)(void *self, struct bench_run *run, size_t setting);
+    /* Only with cases; `close` comes after all of them, however they went. */
+    ps_status (*open)(void *self, struct bench_run *run);
+    ps_status (*round)(void *self, struct bench_run *run);
+    ps_status (*prove)(void *self, struct bench_run *run);
+    ps_status (*close)(void *self);
+};
+
+extern const struct bench_suite bench_dense, bench_small, bench_sparse;
+
+/* What psd is reached by; a suite has a setting for each. */
+#define BENCH_TRANSPORTS 2u
+extern const char *const bench_transports[BENCH_TRANSPORTS];
+
+/* ---- for suites ----------------------------------------------------------------- */
+
+/* Adds a case; NULL when it is not wanted. */
+struct bench_case *bench_add(struct bench_run *run, const char *unit, const char *fmt,
+                             ...) __attribute__((format(printf, 3, 4)));
+
+/* A limit of the case, unless limits are not wanted; `shared` NULL: its own series.
+ * What is measured for it goes into the series that is returned. */
+struct bench_series *bench_limit(const struct bench_run *run, struct bench_case *c,
+                                 const char *name, struct bench_series *shared);
+
+/* Says what is measured next.  PS_ERR_ABORTED when the user wants no more. */
+ps_status bench_next(const struct bench_run *run, const char *what) PS_CHECKED;
+
+/* bench_rate for the options' seconds, into the series. */
+ps_status bench_measure(const struct bench_run *run, const char *what,
+                        bench_work_fn *work, void *const *ctx, size_t n,
+                        struct bench_series *series) PS_CHECKED;
+
+/* Is there so much memory to be had?  PS_ERR_NO_MEMORY says for what there is not. */
+ps_status bench_expect_memory(const char *what, uint64_t bytes) PS_CHECKED;
+
+/* ---- for the program ------------------------------------------------------------ */
+
+/* *n_cases: how many were wanted. */
+ps_status bench_run_suite(const struct bench_suite   *suite,
+                          const struct bench_options *options,
+                          size_t                     *n_cases) PS_CHECKED;
+
+#endif

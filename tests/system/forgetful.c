@@ -1,0 +1,30 @@
+/*
+ * forgetful.c - the kernels of a psd that leaves out a step now and then, and says
+ * nothing; what measures or checks psd has to find it.
+ */
+#define psd_backend_cpu true_backend
+#include "server/compute/cpu.c"
+#undef psd_backend_cpu
+
+#include <stdatomic.h>
+
+#define FORGOTTEN 7u /* one in so many */
+
+static void step(uint32_t kind, uint32_t dtype, const struct psd_hyper *h, size_t n,
+                 void *w, void *const *s, const void *g)
+{
+    static atomic_uint n_steps;
+
+    if (atomic_fetch_add(&n_steps, 1) % FORGOTTEN != FORGOTTEN - 1)
+        true_backend.step(kind, dtype, h, n, w, s, g);
+}
+
+const struct psd_backend psd_backend_cpu = {
+    .name = "forgetful",
+    .set = cpu_set,
+    .add = cpu_add,
+    .finite = cpu_finite,
+    .share = cpu_share,
+    .compensate = cpu_compensate,
+    .step = step,
+};
