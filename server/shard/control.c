@@ -58,13 +58,15 @@ ps_status psd_control_job_of(struct psd_request *r)
     return r->h.server_epoch == r->job->server_epoch ? PS_OK : PS_ERR_REPEATED;
 }
 
-/* Whoever waits is told why (the thread's last sentence), and the job is gone. */
+/* Whoever waits is told why, and the job is gone. */
 static void end_job(struct psd_request *r, struct psd_job *job, ps_status why,
-                    bool keep_last)
+                    const char *sentence, bool keep_last)
 {
     struct psd_shard *sh = r->shard;
     size_t            at = 0;
 
+    if (job->n_waiting > 0 || job->saver.n_askers > 0) /* else nobody's request fails */
+        ps_log(PS_LOG_ERR, "job %s%s", job->spec.name, sentence);
     psd_snapshot_end(sh, job, why, keep_last, r->out);
     for (size_t i = 0; i < job->n_waiting; i++)
         psd_shard_refuse(sh, &job->waiting[i].parcel.route, job->waiting[i].request,
@@ -114,10 +116,7 @@ static ps_status make_job(struct psd_request *r)
         return st;
     }
     if (job)
-        end_job(r, job,
-                ps_fail(PS_ERR_ROLLBACK, "job %s: it went back to an earlier clock",
-                        job->spec.name),
-                false);
+        end_job(r, job, PS_ERR_ROLLBACK, ": it went back to an earlier clock", false);
     sh->jobs[sh->n_jobs++] = fresh;
     psd_saver_begin(fresh, 0, true, r->now_ns);
     ps_log(PS_LOG_INFO, "shard %u: job %s created for %u workers", fresh->shard,
@@ -154,7 +153,7 @@ ps_status psd_control_job_end(struct psd_request *r)
     ps_log(PS_LOG_INFO, "shard %u: job %s ended", job->shard, job->spec.name);
     sh->ended[sh->n_ended++ % PSD_ENDED] =
         (struct psd_ended){ .run = job->run, .life = r->h.after };
-    end_job(r, job, ps_fail(PS_ERR_UNKNOWN, "job %s has ended", job->spec.name), true);
+    end_job(r, job, PS_ERR_UNKNOWN, " has ended", true);
     return psd_say_ok(r);
 }
 

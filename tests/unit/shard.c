@@ -526,6 +526,21 @@ START_TEST(end_of_the_job_answers_those_who_wait)
     hand(0, 99, &end, NULL, 0, NULL, 0);
     expect_ok(end.request);
     expect_error(h.request, PS_ERR_UNKNOWN);
+    ck_assert_str_eq(answer_to(h.request, NULL).text, "job test has ended");
+}
+END_TEST
+
+START_TEST(end_of_a_job_that_nobody_waits_on_is_no_failure)
+{
+    struct ps_header end = header(PS_MSG_JOB_END);
+
+    cluster(1, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    ps_log(PS_LOG_ERR, "the last one");
+    end.session = CONTROL;
+    hand(0, 99, &end, NULL, 0, NULL, 0);
+    expect_ok(end.request);
+    ck_assert_str_eq(ps_log_last_error(), "the last one");
 }
 END_TEST
 
@@ -614,6 +629,7 @@ static Suite *shard_suite(void)
     tcase_add_test(t, orders_may_come_twice);
     tcase_add_test(t, impossible_matrix_is_refused);
     tcase_add_test(t, end_of_the_job_answers_those_who_wait);
+    tcase_add_test(t, end_of_a_job_that_nobody_waits_on_is_no_failure);
     tcase_add_test(t, closing_shard_tells_everyone_why);
     tcase_add_test(t, damaged_messages_are_counted_and_do_no_harm);
     return s;
