@@ -83,14 +83,30 @@ static ps_status pack(struct parts *m, bool router, struct ps_parcel *p)
     return st;
 }
 
-static int send_part(void *socket, struct parts *m, uint32_t i)
+static int send_now(void *socket, zmq_msg_t *part, int flags)
 {
-    int flags = ZMQ_DONTWAIT | (i + 1 < m->n ? ZMQ_SNDMORE : 0);
     int rc;
 
     do
-        rc = zmq_msg_send(&m->part[i], socket, flags);
+        rc = zmq_msg_send(part, socket, ZMQ_DONTWAIT | flags);
     while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+/*
+ * A queue that is full may not be: for about a millisecond ZeroMQ sends without looking
+ * what its own threads have taken out of the queue meanwhile, and in that time a queue
+ * of small messages is filled.  Asked for its events a socket looks.
+ */
+static int send_part(void *socket, struct parts *m, uint32_t i)
+{
+    int    flags = i + 1 < m->n ? ZMQ_SNDMORE : 0, events;
+    int    rc = send_now(socket, &m->part[i], flags);
+    size_t bytes = sizeof(events);
+
+    if (rc < 0 && errno == EAGAIN &&
+        zmq_getsockopt(socket, ZMQ_EVENTS, &events, &bytes) == 0)
+        rc = send_now(socket, &m->part[i], flags);
     return rc;
 }
 

@@ -429,6 +429,27 @@ static ps_status send_small(void)
     return st;
 }
 
+/* Of 64 at most; the sender never waits, so ZeroMQ has no occasion of its own to look
+ * what has left. */
+START_TEST(queue_that_was_read_is_not_taken_for_a_full_one)
+{
+    struct ps_parcel first = parcel_of(10, 0, NULL), got;
+
+    send_shared(&first); /* now the connection stands */
+    ps_parcel_drop(&first);
+    got = at_server();
+    ps_parcel_drop(&got);
+    for (int burst = 0; burst < 200; burst++) {
+        for (int i = 0; i < 32; i++)
+            ck_assert_ok(send_small());
+        for (int i = 0; i < 32; i++) {
+            got = at_server();
+            ps_parcel_drop(&got);
+        }
+    }
+}
+END_TEST
+
 START_TEST(link_to_nobody_opens_and_its_queue_is_bounded)
 {
     int taken = 0;
@@ -657,6 +678,7 @@ static Suite *net_suite(void)
     tcase_add_test(pair, nothing_there_is_a_timeout);
     tcase_add_test(pair, reply_to_nobody_is_unavailable);
     tcase_add_test(pair, full_queue_is_a_timeout_and_holds_whole_parcels);
+    tcase_add_test(pair, queue_that_was_read_is_not_taken_for_a_full_one);
     tcase_add_test(pair, malformed_messages_are_dropped_and_counted);
     tcase_add_test(pair, oversized_frame_ends_only_its_own_connection);
     tcase_add_test(pair, garbage_bytes_do_no_harm);
