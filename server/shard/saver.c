@@ -185,12 +185,13 @@ void psd_saver_closed(struct psd_job *job, uint64_t now_ns)
 }
 
 /* Iterations beyond those on disk that may be acknowledged.  A disk that fails is not
- * waited for, unless all are to be there. */
+ * waited for, nor one that has nothing to write, after failures, because the snapshots
+ * since were left out; unless all are to be there. */
 static uint64_t most_beyond(const struct psd_job *job)
 {
     if (is_durable(job))
         return 0;
-    if (job->spec.max_rollback == 0 || job->saver.retry_ns != 0)
+    if (job->spec.max_rollback == 0 || job->saver.retry_ns != 0 || is_idle(&job->saver))
         return UINT64_MAX;
     return job->spec.max_rollback;
 }

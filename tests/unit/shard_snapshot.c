@@ -598,6 +598,27 @@ START_TEST(a_disk_that_fails_is_not_waited_for)
 }
 END_TEST
 
+START_TEST(what_was_left_out_while_the_disk_failed_is_not_waited_for)
+{
+    uint64_t request;
+
+    start(1, bounded_job(1, 1));
+    disk = HOLDS;
+    train(1, 1);
+    write_out(0, PS_ERR_SYSTEM);
+    train(2, 6); /* 2 is being written, 4 waits, 5 and 6 are left out */
+    write_out(0, PS_OK);
+    request = push(0, 7);
+    ck_assert(!is_answered(request));
+    write_out(0, PS_OK);
+    ck_assert(under_way[0].there);
+    ck_assert_uint_eq(under_way[0].image->set, 7);
+    ck_assert(!is_answered(request));
+    write_out(0, PS_OK);
+    expect(request, PS_MSG_PUSH_OK);
+}
+END_TEST
+
 START_TEST(who_waits_too_long_for_values_behind_the_disk_is_told_so)
 {
     struct ps_header h;
@@ -670,6 +691,7 @@ static Suite *snapshot_suite(void)
         bounded, an_iteration_too_far_from_the_disk_is_neither_acknowledged_nor_closed);
     tcase_add_test(bounded, no_snapshot_is_left_out_where_rollbacks_are_bounded);
     tcase_add_test(bounded, a_disk_that_fails_is_not_waited_for);
+    tcase_add_test(bounded, what_was_left_out_while_the_disk_failed_is_not_waited_for);
     tcase_add_test(bounded, who_waits_too_long_for_values_behind_the_disk_is_told_so);
     suite_add_tcase(s, bounded);
     return s;
