@@ -186,7 +186,8 @@ static void take_order(struct psd_clerk *c)
         c->status = o->answer->status;
         ps_signal_raise(c->failed);
     }
-    answer(o);
+    if (!c->status) /* what cannot be read now is not damaged: nobody is told so */
+        answer(o);
     order_free(o);
 }
 

@@ -6,7 +6,7 @@
  * the other, whoever's they are, lays the answers on the desk and raises its signal.
  *
  * A disk that failed for good (see vault.h) ends the process: the clerk raises
- * `failed`.
+ * `failed`, and nobody is answered any more.
  *
  * Thread: clerk, the main one; a desk is made and freed by the main one, and belongs to
  * its shard's thread between.

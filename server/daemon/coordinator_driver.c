@@ -292,7 +292,7 @@ static ps_status ready(struct driver *d)
 
 static void close_driver(struct driver *d)
 {
-    if (d->coordinator) {
+    if (d->coordinator && psd_signals_reason()) {
         psd_coordinator_close(d->coordinator, psd_signals_reason(), &d->out);
         if (deliver(d))
             ps_log(PS_LOG_WARN, "psd: nobody is told that it ends");

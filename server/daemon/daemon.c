@@ -153,12 +153,14 @@ ps_status psd_daemon_run(const struct ps_daemon_config *config, const char *anno
 {
     struct psd_daemon d = { .config = config, .announce = announce };
     ps_status         st = set_up(&d), ended, closed;
+    const char       *why;
 
     if (st == PS_OK)
         st = config->coordinator ? psd_daemon_join(&d) : psd_daemon_coordinate(&d);
+    why = psd_signals_reason();
     if (st == PS_OK)
-        ps_log(PS_LOG_INFO, "%s, ending", psd_signals_reason());
-    ended = stop_shards(&d, psd_signals_reason());
+        ps_log(PS_LOG_INFO, "%s, ending", why ? why : "psd failed");
+    ended = stop_shards(&d, why);
     closed = close_state(&d);
     ps_net_free(&d.net); /* waits for what the sockets have still to send, 1 s */
     /* d.stop stays: a signal may come until the process is gone. */

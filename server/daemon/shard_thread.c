@@ -10,12 +10,13 @@
 #define BATCH 64
 
 struct psd_shard_thread {
-    pthread_t             thread;
-    struct ps_signal     *failed; /* the daemon's */
-    struct ps_signal     *stop;
-    _Atomic(const char *) why;    /* for the workers; set before `stop` is raised */
-    ps_status             status; /* read after the join */
-    char                  endpoint[PS_ENDPOINT_BYTES];
+    pthread_t         thread;
+    struct ps_signal *failed; /* the daemon's */
+    struct ps_signal *stop;
+    _Atomic(const char *)
+              why;    /* for the workers, or NULL; set before `stop` is raised */
+    ps_status status; /* read after the join */
+    char      endpoint[PS_ENDPOINT_BYTES];
 
     /* from here on the thread's own */
     struct ps_server *server;
@@ -153,8 +154,10 @@ static void *run(void *arg)
     t->status = serve(t);
     if (t->status)
         ps_signal_raise(t->failed);
-    psd_shard_close(t->shard, t->status ? "psd failed" : t->why, &t->out);
-    deliver(t);
+    if (t->why) {
+        psd_shard_close(t->shard, t->why, &t->out);
+        deliver(t);
+    }
     ps_server_close(&t->server);
     return NULL;
 }

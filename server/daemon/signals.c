@@ -33,5 +33,5 @@ const char *psd_signals_reason(void)
     case SIGTERM: return "psd received SIGTERM";
     case SIGINT: return "psd received SIGINT";
     }
-    return "psd failed";
+    return NULL;
 }

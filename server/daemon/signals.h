@@ -15,7 +15,8 @@
  */
 ps_status psd_signals_catch(struct ps_signal *stop) PS_CHECKED;
 
-/* Why the process ends, for those who are told: "psd received SIGTERM". */
+/* Why the process ends, for those who are told: "psd received SIGTERM".  NULL: it has
+ * failed, and ends as if it were killed: who waits for it goes on when it is back. */
 const char *psd_signals_reason(void);
 
 #endif

@@ -215,10 +215,19 @@ START_TEST(what_was_to_be_saved_is_saved_though_its_desk_is_gone)
 }
 END_TEST
 
-START_TEST(a_disk_that_fails_ends_the_process)
+static void ck_raised(void)
+{
+    struct ps_poll poll = { .signal = ended };
+
+    ck_assert_ok(ps_net_poll(&poll, 1, 60000));
+    ck_assert(poll.ready);
+    ps_signal_clear(ended);
+}
+
+START_TEST(a_disk_that_fails_ends_the_process_and_nobody_is_answered)
 {
     struct psd_disk_ops broken = psd_disk_system;
-    struct ps_poll      poll = { .signal = ended };
+    struct psd_errand   e;
 
     psd_desk_free(&desk);
     ck_assert_ok(psd_clerk_stop(&clerk));
@@ -227,9 +236,15 @@ START_TEST(a_disk_that_fails_ends_the_process)
     start_clerk();
     broken.fsync = fsync_never;
     put_save(1, 10);
-    ck_answer(PSD_SAVE, 1, PS_ERR_IO);
-    ck_assert_ok(ps_net_poll(&poll, 1, 60000));
-    ck_assert(poll.ready);
+    ck_raised();
+    ck_assert_ptr_null(psd_desk_take(desk));
+    for (uint64_t id = 2; id <= 3; id++) {
+        e = an_errand(id == 2 ? PSD_LIST : PSD_LOAD, id);
+        e.n_parts = 1;
+        ck_assert_ok(psd_desk_put(desk, &e));
+        ck_raised();
+        ck_assert_ptr_null(psd_desk_take(desk));
+    }
     psd_desk_free(&desk);
     ck_assert_status(psd_clerk_stop(&clerk), PS_ERR_IO);
     psd_vault_close(&vault); /* its disk is this function's */
@@ -247,7 +262,7 @@ static Suite *clerk_suite(void)
     tcase_add_test(t, a_part_that_is_not_there_has_a_sentence);
     tcase_add_test(t, what_is_not_in_the_own_folder_is_read_from_the_other);
     tcase_add_test(t, what_was_to_be_saved_is_saved_though_its_desk_is_gone);
-    tcase_add_test(t, a_disk_that_fails_ends_the_process);
+    tcase_add_test(t, a_disk_that_fails_ends_the_process_and_nobody_is_answered);
     suite_add_tcase(s, t);
     return s;
 }
