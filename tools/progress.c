@@ -16,15 +16,19 @@ void progress_start(struct progress *p, bool quiet)
     *p = (struct progress){ .quiet = quiet, .terminal = isatty(STDERR_FILENO) == 1 };
 }
 
-/* Samples per second since about a second ago. */
+/* Samples per second since about a second ago.  A coordinator that is started again
+ * knows fewer until all workers have told it theirs: what was seen before does not
+ * count once more. */
 static void measure(struct progress *p, const struct record *r, double seconds)
 {
-    double passed = seconds - p->rate_time;
+    const double   passed = seconds - p->rate_time;
+    const uint64_t most =
+        r->traffic.samples > p->rate_samples ? r->traffic.samples : p->rate_samples;
 
     if (passed < 1)
         return;
-    p->rate = (double)(r->traffic.samples - p->rate_samples) / passed;
-    p->rate_samples = r->traffic.samples;
+    p->rate = (double)(most - p->rate_samples) / passed;
+    p->rate_samples = most;
     p->rate_time = seconds;
 }
 

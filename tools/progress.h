@@ -14,7 +14,7 @@ struct progress {
     bool     drawn;      /* a line stands on the terminal that is not finished */
     double   last_plain; /* seconds, when the last plain line was written */
     size_t   tests_told;
-    uint64_t rate_samples; /* for the current rate */
+    uint64_t rate_samples; /* for the current rate: the most that was seen */
     double   rate_time, rate;
 };
 
