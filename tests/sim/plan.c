@@ -84,7 +84,8 @@ static void draw_fault(struct dice *d, const struct plan *p, enum fault_kind kin
     if (kind == FAULT_WORKER_GONE && (f->who == 0 || p->job.on_loss != PS_LOSS_SHRINK))
         f->kind = FAULT_WORKER_SLOW; /* somebody is to be there at the end */
     f->at_ns = below(d, p->heal_ns * 3 / 4);
-    f->for_ns = between(d, 1, 100) * PLAN_SECOND / (one_in(d, 3) ? 5 : 50);
+    f->for_ns = between(d, 1, 100) * PLAN_SECOND; /* one draw, then the other: in C */
+    f->for_ns /= one_in(d, 3) ? 5 : 50;           /* operands have no order */
     if (f->at_ns + f->for_ns > p->heal_ns)
         f->for_ns = p->heal_ns - f->at_ns;
 }
