@@ -24,6 +24,7 @@ enum psd_plant {
     PLANT_OLD_LIFE,      /* a message of an older life begins that life again */
     PLANT_KEPT_GRADIENT, /* what a lost worker had begun is not dropped */
     PLANT_PARTS_AGAIN,   /* which parts of an iteration a snapshot has is forgotten */
+    PLANT_ROLLBACK,      /* max_rollback is not kept */
     PLANTS,
 };
 

@@ -1,5 +1,6 @@
 /* saver.c - see saver.h. */
 #include "server/shard/saver.h"
+#include "common/base/plant.h"
 #include "server/shard/job.h"
 #include "server/shard/progress.h"
 #include "server/store/capture.h"
@@ -191,7 +192,8 @@ static uint64_t most_beyond(const struct psd_job *job)
 {
     if (is_durable(job))
         return 0;
-    if (job->spec.max_rollback == 0 || job->saver.retry_ns != 0 || is_idle(&job->saver))
+    if (job->spec.max_rollback == 0 || job->saver.retry_ns != 0 ||
+        is_idle(&job->saver) || PSD_PLANTED(PLANT_ROLLBACK))
         return UINT64_MAX;
     return job->spec.max_rollback;
 }

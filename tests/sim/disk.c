@@ -146,6 +146,10 @@ ps_status disk_take(struct disk *d, uint32_t shard, struct psd_errand *errand,
 {
     struct disk_work *w;
 
+    if (d->dead) {
+        psd_image_free(&errand->image);
+        return PS_OK;
+    }
     if (errand->kind == PSD_FORGET) {
         forget(d, errand);
         return PS_OK;
@@ -177,6 +181,7 @@ static void end_save(struct disk *d, struct disk_work *w, struct psd_shard *shar
                      uint64_t now_ns, struct ps_outbox *out)
 {
     if (d->full_ns > now_ns) {
+        d->n_refused++;
         ps_buf_drop(&w->saved.bytes);
         psd_shard_saved(shard, now_ns, w->id, PS_ERR_SYSTEM, "the disk is full", out);
         return;
@@ -250,18 +255,25 @@ static size_t first_work(const struct disk *d)
     return first;
 }
 
-uint32_t disk_first(const struct disk *d)
+const struct disk_work *disk_first(const struct disk *d)
 {
-    return d->works[first_work(d)].shard;
+    return &d->works[first_work(d)];
 }
 
-void disk_finish(struct disk *d, struct psd_shard *const *shards, uint64_t now_ns,
-                 const struct disk *const *disks, size_t n, struct ps_outbox *out)
+static struct disk_work take_first(struct disk *d)
 {
     size_t           first = first_work(d);
     struct disk_work w = d->works[first];
 
     memmove(d->works + first, d->works + first + 1, (--d->n_works - first) * sizeof(w));
+    return w;
+}
+
+void disk_finish(struct disk *d, struct psd_shard *const *shards, uint64_t now_ns,
+                 const struct disk *const *disks, size_t n, struct ps_outbox *out)
+{
+    struct disk_work w = take_first(d);
+
     switch (w.kind) {
     case PSD_SAVE: end_save(d, &w, shards[w.shard], now_ns, out); break;
     case PSD_LOAD: end_load(&w, shards[w.shard], now_ns, disks, n, out); break;
@@ -271,18 +283,29 @@ void disk_finish(struct disk *d, struct psd_shard *const *shards, uint64_t now_n
     free(w.errand);
 }
 
+static void break_off(struct disk *d, struct disk_work *w, bool kept)
+{
+    if (w->kind == PSD_SAVE && kept)
+        add_part(d, &w->saved);
+    else
+        ps_buf_drop(&w->saved.bytes);
+    free(w->errand);
+}
+
 void disk_crash(struct disk *d, bool kept)
 {
-    for (size_t i = 0; i < d->n_works; i++) {
-        struct disk_work *w = &d->works[i];
-
-        if (w->kind == PSD_SAVE && kept)
-            add_part(d, &w->saved);
-        else
-            ps_buf_drop(&w->saved.bytes);
-        free(w->errand);
-    }
+    for (size_t i = 0; i < d->n_works; i++)
+        break_off(d, &d->works[i], kept);
     d->n_works = 0;
+}
+
+void disk_fail(struct disk *d, bool kept)
+{
+    struct disk_work w = take_first(d);
+
+    break_off(d, &w, kept);
+    disk_crash(d, false);
+    d->dead = true;
 }
 
 void disk_free(struct disk *d)

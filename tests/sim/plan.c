@@ -105,6 +105,16 @@ static void draw_faults(struct dice *d, struct plan *p)
         draw_fault(d, p, kinds[below(d, n_kinds)], &p->faults[i]);
 }
 
+/* The last thing drawn: what came later than the rest leaves the rest as it was. */
+static void draw_rollback(struct dice *d, struct plan *p)
+{
+    const uint64_t every = p->job.snapshot_every;
+    const bool     held = p->job.strategy == PS_BSP || p->job.strategy == PS_BACKUP;
+
+    if (p->saved && held && p->job.ack != PS_ACK_DURABLE && one_in(d, 2))
+        p->job.max_rollback = between(d, every, 3 * every);
+}
+
 struct plan plan_of(uint64_t seed)
 {
     struct dice d = { .seed = seed };
@@ -129,6 +139,7 @@ struct plan plan_of(uint64_t seed)
     draw_optimiser(&d, &p.job);
     draw_network(&d, &p);
     draw_faults(&d, &p);
+    draw_rollback(&d, &p);
     return p;
 }
 
@@ -159,7 +170,7 @@ static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_WORKER_CUT] = "worker cut off",  [FAULT_HOST_CUT] = "psd cut off",
     [FAULT_WORKER_STOP] = "worker stopped", [FAULT_HOST_KILL] = "psd killed",
     [FAULT_DISK_FULL] = "disk full",        [FAULT_DISK_SLOW] = "disk slow",
-    [FAULT_WORKER_GONE] = "worker gone",
+    [FAULT_DISK_FAILS] = "disk fails",      [FAULT_WORKER_GONE] = "worker gone",
 };
 
 void plan_print(const struct plan *p, FILE *to)
@@ -180,6 +191,8 @@ void plan_print(const struct plan *p, FILE *to)
         fprintf(to, ", snapshot_every %" PRIu64 " snapshot_ms %u %s",
                 p->job.snapshot_every, p->job.snapshot_ms,
                 p->job.ack == PS_ACK_DURABLE ? "durable" : "applied");
+    if (p->job.max_rollback > 0)
+        fprintf(to, ", max_rollback %" PRIu64, p->job.max_rollback);
     fprintf(to, "%s%s%s%s\n", p->shared ? ", shared disk" : "",
             p->sparse ? ", sparse" : "", p->rides ? ", rides" : "",
             p->rests ? ", rests" : "");

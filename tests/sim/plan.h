@@ -30,6 +30,7 @@ enum fault_kind {
     FAULT_HOST_KILL,       /* a psd is gone, with all that is not on its disk */
     FAULT_DISK_FULL,
     FAULT_DISK_SLOW,   /* 50 times as long */
+    FAULT_DISK_FAILS,  /* the next write fails, and with it the psd */
     FAULT_WORKER_GONE, /* as killed, and nobody comes after it */
     FAULT_KINDS,
 };

@@ -173,17 +173,21 @@ static float slope(const struct programme *p, uint32_t i, uint64_t at, float val
     return 0.1f * value + (float)noise;
 }
 
+/* Each depends on what several shards said, so that they must agree on the clock. */
 static void compute(struct programme *p, uint32_t i)
 {
     struct student *s = &p->students[i];
+    const uint32_t  groups = plan_in(p)->groups;
 
-    for (uint32_t g = 0; g < plan_in(p)->groups; g++)
+    for (uint32_t g = 0; g < groups; g++)
         for (unsigned e = 0; e < MODEL_ELEMENTS; e++)
-            s->gradient[g][e] = slope(p, i, g * 100 + e, s->model[g][e]);
+            s->gradient[g][e] = slope(p, i, g * 100 + e,
+                                      s->model[g][e] - s->model[(g + 1) % groups][e]);
     for (unsigned k = 0; k < EMBED_KEYS; k++)
         for (unsigned e = 0; e < EMBED_COLS; e++)
             s->embed_gradient[k][e] =
-                slope(p, i, 10000 + k * EMBED_COLS + e, s->embed_value[k][e]);
+                slope(p, i, 10000 + k * EMBED_COLS + e,
+                      s->embed_value[k][e] - s->model[k % groups][e]);
 }
 
 /* ---- the ledger -------------------------------------------------------------------
@@ -225,8 +229,24 @@ static void end_iteration(struct programme *p, uint32_t i)
                     i, s->iteration);
     if (late)
         p->disturbed = true; /* it was not waited for */
-    else if (plan_in(p)->job.strategy != PS_BACKUP)
+    p->ledgers[i].answered[s->iteration] = !late;
+    if (!late && plan_in(p)->job.strategy != PS_BACKUP)
         p->ledgers[i].low[s->iteration] = 1;
+}
+
+/* What max_rollback promises, unless a disk refused to take a snapshot. */
+static void check_rollback(struct programme *p, uint32_t r, uint64_t n, uint64_t clock)
+{
+    const uint64_t most = plan_in(p)->job.max_rollback;
+
+    for (uint32_t h = 0; h < plan_in(p)->hosts; h++)
+        if (p->world.hosts[h].disk.n_refused > 0)
+            return;
+    if (most > 0 && n > most)
+        world_wrong(&p->world,
+                    "the job went back to clock %" PRIu64 ", which takes %" PRIu64
+                    " answered iterations from worker %u, expected %" PRIu64 " at most",
+                    clock, n, r, most);
 }
 
 /* What was done after the clock to which the job went back may be gone, unless it was
@@ -234,14 +254,18 @@ static void end_iteration(struct programme *p, uint32_t i)
 static void take_back(struct programme *p, uint32_t r, uint64_t clock, uint64_t life)
 {
     struct ledger *l = &p->ledgers[r];
+    uint64_t       n = 0;
 
     for (uint64_t t = clock + 1; t <= plan_in(p)->iterations; t++) {
         if (plan_in(p)->job.ack == PS_ACK_DURABLE || l->begun_in[t] >= life)
             continue;
+        n += l->answered[t];
+        l->answered[t] = false;
         l->low[t] = 0;
         if (is_held(plan_in(p)))
             l->high[t] = 0;
     }
+    check_rollback(p, r, n, clock);
 }
 
 /* Whoever goes on does again what is gone, as the same life: it counts once. */
@@ -280,6 +304,13 @@ static void go_back(struct programme *p, uint32_t i)
                                                  : 0;
 }
 
+/* Of an iteration that was never answered as a whole a job that went back to another
+ * number of shards has what some of them had saved, and nobody does the rest. */
+static bool may_lack(const struct programme *p, uint32_t r, uint64_t t)
+{
+    return p->ledgers[r].low[t] == 0 && p->ledgers[r].begun_in[t] < p->life;
+}
+
 /* What ssp promises: nobody whose clock is `slack` or more behind has been passed. */
 static void check_slack(struct programme *p, uint32_t i)
 {
@@ -291,7 +322,8 @@ static void check_slack(struct programme *p, uint32_t i)
     for (uint32_t g = 0; g < plan->groups; g++)
         for (uint32_t r = 0; r < plan->job.workers; r++)
             for (uint64_t t = 1; t + plan->job.slack <= clock; t++)
-                if (p->students[i].tally[g][(t - 1) * PLAN_WORKERS + r] != 1)
+                if (p->students[i].tally[g][(t - 1) * PLAN_WORKERS + r] != 1 &&
+                    !may_lack(p, r, t))
                     world_wrong(&p->world,
                                 "worker %u at clock %" PRIu64 " with slack %" PRIu64
                                 " does not see iteration %" PRIu64 " of worker %u",
@@ -322,6 +354,14 @@ static void go_away(struct programme *p, uint32_t i, uint64_t for_ns)
     world_unseat(&p->world, i);
     s->stage = STAGE_AWAY;
     s->wake_ns = p->world.now_ns + for_ns;
+    s->doomed_ns = 0;
+}
+
+static void kill_worker(struct programme *p, uint32_t i, uint64_t for_ns)
+{
+    world_say(&p->world, "worker %u is killed", i);
+    p->disturbed = true;
+    go_away(p, i, for_ns);
 }
 
 static void come(struct programme *p, uint32_t i)
@@ -616,6 +656,8 @@ static void start_call(struct programme *p, uint32_t i)
     world_post_client(&p->world, i);
     if (st)
         cope(p, i, st);
+    else if (s->stage == STAGE_FINISH && s->doomed_ns)
+        kill_worker(p, i, s->doomed_ns);
     else if (s->stage == STAGE_PUSH_ROWS || s->stage == STAGE_PUSH_EMBED)
         enter(p, i, after(p, i));
 }
@@ -650,8 +692,10 @@ static void strike(struct programme *p, const struct fault *f)
         world_say(w, "FAULT worker %u killed", f->who);
         if (!w->seats[f->who].life || p->students[f->who].stage >= STAGE_WAIT)
             return;
-        p->disturbed = true;
-        go_away(p, f->who, f->for_ns);
+        if (world_draw(w, 2))
+            p->students[f->who].doomed_ns = f->for_ns;
+        else
+            kill_worker(p, f->who, f->for_ns);
         return;
     case FAULT_WORKER_GONE:
         world_say(w, "FAULT worker %u gone", f->who);
@@ -679,6 +723,7 @@ static void strike(struct programme *p, const struct fault *f)
     case FAULT_HOST_KILL: world_kill(w, f->who, until_ns); return;
     case FAULT_DISK_FULL: w->hosts[f->who].disk.full_ns = until_ns; return;
     case FAULT_DISK_SLOW: w->hosts[f->who].disk.slow_ns = until_ns; return;
+    case FAULT_DISK_FAILS: world_break_disk(w, f->who, until_ns); return;
     case FAULT_KINDS: return;
     }
 }
@@ -947,4 +992,19 @@ struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *tr
     world_close(&p->world);
     free(p);
     return o;
+}
+
+void programme_compare(const struct plan *plan, struct outcome *o)
+{
+    const struct plan calm = plan_calm(plan);
+    struct outcome    c;
+
+    if (o->wrong[0] || !o->comparable)
+        return;
+    c = programme_run(&calm, 0, NULL);
+    if (c.wrong[0])
+        snprintf(o->wrong, sizeof(o->wrong), "undisturbed: %.900s", c.wrong);
+    else if (strcmp(c.hash, o->hash) != 0)
+        snprintf(o->wrong, sizeof(o->wrong),
+                 "the model differs from that of the undisturbed run");
 }

@@ -55,6 +55,7 @@ struct student {
     uint64_t          late;      /* of the seat, when the iteration began */
     uint64_t          lives;
     uint64_t          rollbacks; /* of the life, that it knows of */
+    uint64_t          doomed_ns; /* it is killed in its next push, and away so long */
 
     float   model[PROGRAMME_GROUPS][MODEL_ELEMENTS];
     float   gradient[PROGRAMME_GROUPS][MODEL_ELEMENTS];
@@ -65,6 +66,7 @@ struct student {
 /* What each element of the tallies may be. */
 struct ledger {
     uint8_t  low[PROGRAMME_ITERATIONS + 1], high[PROGRAMME_ITERATIONS + 1];
+    bool     answered[PROGRAMME_ITERATIONS + 1]; /* and not taken back */
     uint64_t begun_by[PROGRAMME_ITERATIONS + 1]; /* the last life that began it */
     uint64_t begun_in[PROGRAMME_ITERATIONS + 1]; /* which life of the job */
 };
@@ -96,5 +98,11 @@ struct outcome {
 
 /* `without`: a bit for each fault of the plan that is left out. */
 struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *trace);
+
+/*
+ * A run that may be compared must have ended with the model of the undisturbed one,
+ * which is run here; else that is what is wrong.
+ */
+void programme_compare(const struct plan *plan, struct outcome *outcome);
 
 #endif

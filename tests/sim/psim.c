@@ -9,86 +9,12 @@
  */
 #include "tests/sim/programme.h"
 
-#include "common/base/log.h"
-#include "common/base/plant.h"
-
 #include <getopt.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#ifdef PSD_PLANT
-enum psd_plant psd_planted;
-
-static const char *const plants[PLANTS] = {
-    [PLANT_DEDUPE] = "dedupe",           [PLANT_ACK_EARLY] = "ack-early",
-    [PLANT_DEAD_COUNTS] = "dead-counts", [PLANT_TORN] = "torn",
-    [PLANT_LATE_IS_OK] = "late-is-ok",   [PLANT_SLACK] = "slack",
-    [PLANT_SPARES] = "spares",           [PLANT_PARTS] = "parts",
-    [PLANT_NO_RESEND] = "no-resend",     [PLANT_HIGHEST] = "highest",
-    [PLANT_DURABLE] = "durable",         [PLANT_MIXED_SETS] = "mixed-sets",
-    [PLANT_OLD_LIFE] = "old-life",       [PLANT_KEPT_GRADIENT] = "kept-gradient",
-    [PLANT_PARTS_AGAIN] = "parts-again",
-};
-
-/* Seeds that have found them; tried first, since many a mistake shows only in one of a
- * thousand runs. */
-static const uint64_t hints[PLANTS] = {
-    [PLANT_DEDUPE] = 1,        [PLANT_ACK_EARLY] = 26,
-    [PLANT_DEAD_COUNTS] = 5,   [PLANT_TORN] = 701,
-    [PLANT_LATE_IS_OK] = 20,   [PLANT_SLACK] = 6,
-    [PLANT_SPARES] = 6,        [PLANT_PARTS] = 4,
-    [PLANT_NO_RESEND] = 1,     [PLANT_HIGHEST] = 701,
-    [PLANT_DURABLE] = 430,     [PLANT_MIXED_SETS] = 1962,
-    [PLANT_OLD_LIFE] = 1338,   [PLANT_KEPT_GRADIENT] = 1445,
-    [PLANT_PARTS_AGAIN] = 430,
-};
-
-/* One line: its name, and how the first seed that finds it has found it. */
-static int find_plant(enum psd_plant plant, uint64_t from, uint64_t to)
-{
-    psd_planted = plant;
-    for (uint64_t i = from - 1; i <= to; i++) {
-        uint64_t       seed = i < from ? hints[plant] : i;
-        struct plan    plan = plan_of(seed);
-        struct outcome o = programme_run(&plan, 0, NULL);
-
-        if (!o.wrong[0] && o.comparable) {
-            struct plan    calm = plan_calm(&plan);
-            struct outcome c;
-
-            psd_planted = PLANT_NONE;
-            c = programme_run(&calm, 0, NULL);
-            psd_planted = plant;
-            if (strcmp(c.hash, o.hash) != 0)
-                strcpy(o.wrong, "the model differs from that of the undisturbed run");
-        }
-        if (o.wrong[0]) {
-            printf("%-14s seed %5" PRIu64 ": %.200s\n", plants[plant], seed, o.wrong);
-            return 0;
-        }
-    }
-    printf("%-14s NOT FOUND by seeds %" PRIu64 " to %" PRIu64 "\n", plants[plant], from,
-           to);
-    return 1;
-}
-
-int main(int argc, char **argv)
-{
-    int      missed = 0;
-    uint64_t last = argc > 1 ? strtoull(argv[1], NULL, 10) : 2000;
-    int      only = argc > 2 ? atoi(argv[2]) : 0;
-
-    if (sodium_init() < 0)
-        return 70;
-    for (int p = PLANT_NONE + 1; p < PLANTS; p++)
-        if (only == 0 || only == p)
-            missed += find_plant((enum psd_plant)p, 1, last);
-    return missed != 0;
-}
-#else
 
 #define TRACE_LINES 40u /* of a failure */
 
@@ -100,17 +26,8 @@ struct sums {
 static struct outcome run_seed(const struct plan *plan, uint32_t without, FILE *trace)
 {
     struct outcome o = programme_run(plan, without, trace);
-    struct plan    calm = plan_calm(plan);
-    struct outcome c;
 
-    if (o.wrong[0] || !o.comparable)
-        return o;
-    c = programme_run(&calm, 0, NULL);
-    if (c.wrong[0])
-        snprintf(o.wrong, sizeof(o.wrong), "undisturbed: %.900s", c.wrong);
-    else if (strcmp(c.hash, o.hash) != 0)
-        snprintf(o.wrong, sizeof(o.wrong),
-                 "the model differs from that of the undisturbed run");
+    programme_compare(plan, &o);
     return o;
 }
 
@@ -265,4 +182,3 @@ int main(int argc, char **argv)
     }
     return run_range(from, to, without, clean, trace);
 }
-#endif

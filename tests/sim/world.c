@@ -18,7 +18,9 @@
 #define WAIT_MS 20000u
 #define RECOVERY_WAIT_NS (5 * PLAN_SECOND)
 #define SLOW_DISK 50u
-#define UNANSWERED_MAX 64u /* requests of a worker to a shard */
+#define ENDING_NS (PLAN_SECOND / 20)  /* until a psd whose disk failed has stopped */
+#define RESTART_NS (PLAN_SECOND / 10) /* and is started again */
+#define UNANSWERED_MAX 64u            /* requests of a worker to a shard */
 #define STRAY_NS (20 * PLAN_SECOND)
 
 uint64_t world_draw(struct world *w, uint64_t bound)
@@ -370,27 +372,75 @@ static uint64_t disk_time(struct world *w, const struct disk *d)
     return w->now_ns + (d->slow_ns > w->now_ns ? SLOW_DISK * ns : ns);
 }
 
+/* While a disk is to fail, the first write does, and then one of two. */
+static bool write_fails(struct world *w, struct disk *d)
+{
+    bool strikes = d->strikes;
+
+    if (d->dead || d->fail_ns <= w->now_ns)
+        return d->dead;
+    d->strikes = false;
+    return strikes || world_draw(w, 2);
+}
+
+/* What a psd does that cannot trust its disk any more, in a moment: it says that it
+ * ends to its coordinator and nobody else. */
+static void begin_end(struct world *w, uint32_t i)
+{
+    world_say(w, "host %u: its disk has failed", i);
+    w->hosts[i].disk.dead = true;
+    w->hosts[i].end_ns = w->now_ns + world_draw(w, ENDING_NS);
+}
+
 static void run_errands(struct world *w, const struct node *at)
 {
     struct host      *h = &w->hosts[at->host];
     struct psd_errand errand;
 
-    while (psd_shard_errand(h->shards[at->shard], &errand))
-        if (disk_take(&h->disk, at->shard, &errand, disk_time(w, &h->disk)))
+    while (psd_shard_errand(h->shards[at->shard], &errand)) {
+        bool fails =
+            errand.kind == PSD_FORGET && !h->disk.dead && write_fails(w, &h->disk);
+
+        if ((!fails || world_draw(w, 2)) &&
+            disk_take(&h->disk, at->shard, &errand, disk_time(w, &h->disk)))
             world_wrong(w, "simulator: %s", ps_log_last_error());
+        if (fails)
+            begin_end(w, at->host);
+    }
 }
 
-/* Before anybody hears of it. */
-static void remember(struct world *w)
+static void keep_memory(struct disk *d, struct ps_buf **memory)
 {
+    ps_buf_drop(&d->memory);
+    d->memory = *memory;
+    *memory = NULL;
+}
+
+/* Before anybody hears of it.  False: nobody may. */
+static bool remember(struct world *w)
+{
+    struct host   *h = &w->hosts[0];
     struct ps_buf *memory;
 
+    if (h->mute)
+        return false;
     if (psd_coordinator_save(w->coordinator, &memory)) {
         world_wrong(w, "coordinator: %s", ps_log_last_error());
-    } else if (memory) {
-        ps_buf_drop(&w->hosts[0].disk.memory);
-        w->hosts[0].disk.memory = memory;
+        return false;
     }
+    if (!memory)
+        return true;
+    if (!write_fails(w, &h->disk)) {
+        keep_memory(&h->disk, &memory);
+        return true;
+    }
+    if (!h->disk.dead && world_draw(w, 2))
+        keep_memory(&h->disk, &memory);
+    ps_buf_drop(&memory);
+    h->mute = true;
+    if (!h->disk.dead)
+        begin_end(w, 0);
+    return false;
 }
 
 static void post_shard(struct world *w, const struct node *at)
@@ -401,8 +451,10 @@ static void post_shard(struct world *w, const struct node *at)
 
 static void post_coordinator(struct world *w, const struct node *at)
 {
-    remember(w);
-    post(w, at);
+    if (remember(w))
+        post(w, at);
+    else
+        ps_outbox_clear(&w->out);
 }
 
 static void run_disk(struct world *w, uint32_t i)
@@ -415,10 +467,15 @@ static void run_disk(struct world *w, uint32_t i)
 
     if (!h->life || n_works == 0 || disk_next(&h->disk) > w->now_ns)
         return;
+    if (disk_first(&h->disk)->kind == PSD_SAVE && write_fails(w, &h->disk)) {
+        disk_fail(&h->disk, world_draw(w, 2));
+        begin_end(w, i);
+        return;
+    }
     for (uint32_t k = 0; k < PLAN_HOSTS; k++)
         if (k == i || w->plan->shared)
             disks[n++] = &w->hosts[k].disk;
-    at.shard = (uint16_t)disk_first(&h->disk);
+    at.shard = (uint16_t)disk_first(&h->disk)->shard;
     disk_finish(&h->disk, h->shards, w->now_ns, disks, n, &w->out);
     post_shard(w, &at);
 }
@@ -602,10 +659,21 @@ static bool is_stopped(const struct world *w, const struct node *n)
            w->seats[n->host].stop_ns > w->now_ns;
 }
 
+/* Of what a process had still to send when it was killed, some never leaves. */
+static bool goes_with(struct world *w, const struct node *from)
+{
+    return !is_up(w, from) && from->kind != NODE_MEMBER && world_draw(w, 2);
+}
+
 static void deliver(struct world *w)
 {
     struct flight f = land(w);
 
+    if (goes_with(w, &f.from)) {
+        say_message(w, "lost", &f);
+        ps_parcel_drop(&f.parcel);
+        return;
+    }
     if (is_up(w, &f.to) && is_stopped(w, &f.to)) {
         f.at_ns = w->seats[f.to.host].stop_ns; /* it waits in the socket */
         if (!take_off(w, &f))
@@ -702,7 +770,8 @@ static uint64_t host_next(const struct host *h, bool coordinates)
         return h->back_ns;
     if (h->life)
         next = earlier(next, disk_next(&h->disk));
-
+    if (h->life && h->end_ns)
+        next = earlier(next, h->end_ns);
     for (uint32_t s = 0; h->life && s < h->n_shards; s++)
         next = earlier(next, psd_shard_next_tick(h->shards[s]));
     return next;
@@ -721,7 +790,8 @@ uint64_t world_next(const struct world *w)
     return next;
 }
 
-static ps_status open_host(struct world *w, uint32_t i);
+static void start_host(struct world *w, uint32_t i);
+static void end_host(struct world *w, uint32_t i);
 
 static void run_seat(struct world *w, uint32_t i)
 {
@@ -741,8 +811,10 @@ static void run_host(struct world *w, uint32_t i)
 {
     struct host *h = &w->hosts[i];
 
-    if (!h->life && h->back_ns && h->back_ns <= w->now_ns && open_host(w, i))
-        world_wrong(w, "simulator: %s", ps_log_last_error());
+    if (h->life && h->end_ns && h->end_ns <= w->now_ns)
+        end_host(w, i);
+    if (!h->life && h->back_ns && h->back_ns <= w->now_ns)
+        start_host(w, i);
     if (!h->life)
         return;
     run_disk(w, i);
@@ -879,6 +951,7 @@ static void close_host(struct world *w, uint32_t i)
     for (uint32_t s = 0; s < h->n_shards; s++)
         psd_shard_free(&h->shards[s]);
     h->n_shards = h->life = 0;
+    h->disk.dead = false;
 }
 
 void world_kill(struct world *w, uint32_t i, uint64_t back_ns)
@@ -889,6 +962,52 @@ void world_kill(struct world *w, uint32_t i, uint64_t back_ns)
     close_host(w, i);
     disk_crash(&w->hosts[i].disk, world_draw(w, 2));
     w->hosts[i].back_ns = back_ns;
+}
+
+void world_break_disk(struct world *w, uint32_t i, uint64_t until_ns)
+{
+    w->hosts[i].disk.fail_ns = until_ns;
+    w->hosts[i].disk.strikes = true;
+}
+
+/* That it has started is the first thing that a psd writes. */
+static void start_host(struct world *w, uint32_t i)
+{
+    struct host *h = &w->hosts[i];
+
+    if (write_fails(w, &h->disk)) {
+        world_say(w, "host %u: its disk fails still", i);
+        h->back_ns = w->now_ns + RESTART_NS + world_draw(w, PLAN_SECOND);
+    } else if (open_host(w, i)) {
+        world_wrong(w, "simulator: %s", ps_log_last_error());
+    }
+}
+
+/* Its disk is exchanged in the time that the fault takes, with what is on it, or it is
+ * started again on the same one at once. */
+static void end_host(struct world *w, uint32_t i)
+{
+    struct host     *h = &w->hosts[i];
+    struct node      at = { .kind = NODE_MEMBER, .host = (uint8_t)i, .life = h->life };
+    struct ps_route  to = { .kind = PS_ROUTE_COORDINATOR };
+    struct ps_header part = { .kind = PS_MSG_PART,
+                              .request = w->now_ns,
+                              .session = h->control,
+                              .name = "",
+                              .token = "",
+                              .text = "" };
+
+    world_say(w, "host %u ends", i);
+    if (h->joined && ps_wire_send(&w->out, &to, &part, NULL, 0))
+        world_wrong(w, "simulator: %s", ps_log_last_error());
+    post(w, &at);
+    close_host(w, i);
+    disk_crash(&h->disk, false);
+    h->back_ns = w->now_ns + RESTART_NS + world_draw(w, PLAN_SECOND);
+    if (h->disk.fail_ns > h->back_ns && world_draw(w, 2)) {
+        h->back_ns = h->disk.fail_ns;
+        h->disk.fail_ns = 0;
+    }
 }
 
 ps_status world_open(struct world *w, const struct plan *plan, FILE *trace)

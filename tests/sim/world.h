@@ -50,6 +50,8 @@ struct host {
     bool              joined; /* known to the coordinator of host 0 */
     uint64_t          beat_ns;
     uint64_t          cut_ns;  /* until then nothing reaches it or leaves it */
+    uint64_t          end_ns;  /* its disk has failed: it ends then */
+    bool              mute;    /* that was its coordinator's: it says nothing more */
     uint64_t          back_ns; /* it is down: it is started again then */
     struct disk       disk;    /* outlives it */
 };
@@ -110,6 +112,9 @@ void      world_unseat(struct world *w, uint32_t i);
 
 /* A psd ends as by SIGKILL, and is started again when back_ns has come. */
 void world_kill(struct world *w, uint32_t host, uint64_t back_ns);
+
+/* Its disk fails from the next write on, and the psd with it. */
+void world_break_disk(struct world *w, uint32_t host, uint64_t until_ns);
 
 /* Sends what the client of seat i has put into the outbox. */
 void world_post_client(struct world *w, uint32_t i);
