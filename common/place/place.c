@@ -24,6 +24,7 @@ static void cut_dense(struct ps_place *place)
 void ps_place_cut(struct ps_place *place, const struct ps_matrix_spec *spec)
 {
     memset(place, 0, sizeof(*place));
+    place->is_whole = true;
     place->sparse = spec->sparse;
     place->element_bytes = (uint32_t)ps_dtype_bytes(spec->dtype);
     if (spec->sparse) {
@@ -108,6 +109,14 @@ static void spread_dense(struct ps_place *place, uint64_t *load, uint32_t n_shar
     }
 }
 
+/* To be called when slots have been given to shards. */
+static void look_whether_whole(struct ps_place *place)
+{
+    place->is_whole = true;
+    for (uint32_t slot = 1; place->is_whole && slot < place->n_slots; slot++)
+        place->is_whole = place->shard_of[slot] == place->shard_of[0];
+}
+
 void ps_place_assign(struct ps_place *place, uint64_t *load, uint32_t n_shards)
 {
     if (place->sparse) {
@@ -121,6 +130,7 @@ void ps_place_assign(struct ps_place *place, uint64_t *load, uint32_t n_shards)
     } else {
         spread_dense(place, load, n_shards);
     }
+    look_whether_whole(place);
 }
 
 /* ---- where is it? -------------------------------------------------------------- */
@@ -143,6 +153,25 @@ uint32_t ps_place_key_slot(uint64_t key)
 uint32_t ps_place_key_shard(const struct ps_place *place, uint64_t key)
 {
     return place->shard_of[ps_place_key_slot(key)];
+}
+
+void ps_place_key_shards(const struct ps_place *place, const uint64_t *keys, uint64_t n,
+                         uint16_t *shards)
+{
+    for (uint64_t i = 0; i < n; i++)
+        shards[i] = place->shard_of[ps_place_key_slot(keys[i])];
+}
+
+uint64_t ps_place_keys_on(const struct ps_place *place, uint32_t shard,
+                          const uint64_t *keys, uint64_t n)
+{
+    uint64_t i = 0;
+
+    if (place->is_whole)
+        return place->shard_of[0] == shard ? n : 0;
+    while (i < n && place->shard_of[ps_place_key_slot(keys[i])] == shard)
+        i++;
+    return i;
 }
 
 uint64_t ps_place_chunk_elements(const struct ps_place *place)
@@ -202,5 +231,6 @@ bool ps_place_take_runs(struct ps_place *place, const struct ps_slot_run *runs,
         for (uint32_t end = slot + runs[i].n_slots; slot < end; slot++)
             place->shard_of[slot] = (uint16_t)runs[i].shard;
     }
+    look_whether_whole(place);
     return slot == place->n_slots;
 }

@@ -24,6 +24,7 @@ struct ps_place {
     uint64_t slot_elements; /* dense: of every slot but the last */
     uint64_t n_elements;    /* dense: of the matrix */
     uint32_t element_bytes;
+    bool     is_whole;                  /* one shard has all slots */
     uint16_t shard_of[PS_SPARSE_SLOTS]; /* by slot */
 };
 
@@ -59,6 +60,14 @@ uint64_t ps_place_slot(const struct ps_place *place, uint32_t slot, uint64_t *co
 
 uint32_t ps_place_key_slot(uint64_t key); /* of a sparse row */
 uint32_t ps_place_key_shard(const struct ps_place *place, uint64_t key);
+
+/* The shard of each of keys[n]. */
+void ps_place_key_shards(const struct ps_place *place, const uint64_t *keys, uint64_t n,
+                         uint16_t *shards);
+
+/* How many of keys[n] there are before one that `shard` does not have. */
+uint64_t ps_place_keys_on(const struct ps_place *place, uint32_t shard,
+                          const uint64_t *keys, uint64_t n);
 
 /* Elements of a full chunk of this matrix. */
 uint64_t ps_place_chunk_elements(const struct ps_place *place);

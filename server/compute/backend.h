@@ -59,6 +59,18 @@ struct psd_backend {
      */
     void (*step)(uint32_t kind, uint32_t dtype, const struct psd_hyper *h, size_t n,
                  void *w, void *const *s, const void *g);
+
+    /*
+     * The same step of rows that lie anywhere, none of them twice:
+     *
+     *   rows   [n]  of each [cols] parameters, and behind them [n_state][cols] of state
+     *   g      [n]  of each [cols] gradients
+     */
+    void (*step_rows)(uint32_t kind, uint32_t dtype, const struct psd_hyper *h,
+                      size_t n, size_t cols, void *const *rows, const void *const *g);
+
+    /* Copies rows[n] of `bytes` each into `out`, one behind the other. */
+    void (*gather)(size_t n, size_t bytes, void *out, const void *const *rows);
 };
 
 extern const struct psd_backend psd_backend_cpu;

@@ -34,6 +34,20 @@
 #define ELEMENTWISE _Pragma("GCC ivdep")
 #endif
 
+#define AHEAD 64u /* rows between asking for their memory and using it */
+
+/* These bytes will be used soon, though not so soon that they have to be in the cache
+ * of the first level, of which few lines can be under way. */
+static inline __attribute__((always_inline)) void expect_row(const void *row,
+                                                             size_t      bytes)
+{
+    const char *end = (const char *)row + bytes;
+
+    for (const char *line = (const char *)((uintptr_t)row & ~(uintptr_t)63); line < end;
+         line += 64)
+        __builtin_prefetch(line, 0, 2);
+}
+
 #define T float
 #define K(name) name##_f32
 #define SQRT sqrtf
@@ -115,33 +129,74 @@ static void cpu_compensate(uint32_t dtype, size_t n, double lambda, void *g,
     (dtype == PS_F32 ? compensate_f32 : compensate_f64)(n, lambda, g, w, was);
 }
 
-typedef void step_fn(const struct psd_hyper *h, size_t n, void *params,
-                     void *const *state, const void *gradient);
-
-static const struct {
-    step_fn *f32, *f64;
-} steps[] = {
-    [PS_SGD] = { sgd_f32, sgd_f64 },
-    [PS_MOMENTUM] = { momentum_f32, momentum_f64 },
-    [PS_NESTEROV] = { nesterov_f32, nesterov_f64 },
-    [PS_ADAGRAD] = { adagrad_f32, adagrad_f64 },
-    [PS_RMSPROP] = { rmsprop_f32, rmsprop_f64 },
-    [PS_ADAM] = { adam_f32, adam_f64 },
-    [PS_ADAMW] = { adamw_f32, adamw_f64 },
-    [PS_FTRL] = { ftrl_f32, ftrl_f64 },
-};
-
 static void cpu_step(uint32_t kind, uint32_t dtype, const struct psd_hyper *h, size_t n,
                      void *w, void *const *s, const void *g)
 {
     if (kind == PS_ASSIGN) {
         cpu_set(dtype, n, w, 1.0, g);
-    } else if (kind == PS_ADD) {
-        cpu_add(dtype, n, w, 1.0, g);
+    } else if (dtype == PS_F32) {
+        kernels_of_f32(kind)->span(kernels_of_f32(kind)->numbers(h), n, w, s, g);
+    } else if (dtype == PS_F64) {
+        kernels_of_f64(kind)->span(kernels_of_f64(kind)->numbers(h), n, w, s, g);
     } else {
-        assert(kind < sizeof(steps) / sizeof(steps[0]) && steps[kind].f32);
-        assert(dtype == PS_F32 || dtype == PS_F64);
-        (dtype == PS_F32 ? steps[kind].f32 : steps[kind].f64)(h, n, w, s, g);
+        assert(kind == PS_ADD);
+        add_i64(n, w, g);
+    }
+}
+
+/* Line by line: a call of memcpy would cost more than most rows. */
+static inline __attribute__((always_inline)) void copy_row(char *out, const char *row,
+                                                           size_t bytes)
+{
+    for (; bytes >= 64; bytes -= 64, out += 64, row += 64)
+        memcpy(out, row, 64);
+    if (bytes > 0)
+        memcpy(out, row, bytes);
+}
+
+static void assign_rows(size_t n, size_t bytes, void *const *rows, const void *const *g)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (i + AHEAD < n)
+            expect_row(rows[i + AHEAD], bytes);
+        copy_row(rows[i], g[i], bytes);
+    }
+}
+
+static void add_rows_i64(size_t n, size_t cols, void *const *rows, const void *const *g)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (i + AHEAD < n)
+            expect_row(rows[i + AHEAD], cols * sizeof(int64_t));
+        add_i64(cols, rows[i], g[i]);
+    }
+}
+
+static void cpu_step_rows(uint32_t kind, uint32_t dtype, const struct psd_hyper *h,
+                          size_t n, size_t cols, void *const *rows,
+                          const void *const *g)
+{
+    if (kind == PS_ASSIGN) {
+        assign_rows(n, cols * ps_dtype_bytes(dtype), rows, g);
+    } else if (dtype == PS_F32) {
+        kernels_of_f32(kind)->rows(kernels_of_f32(kind)->numbers(h), n, cols, rows, g);
+    } else if (dtype == PS_F64) {
+        kernels_of_f64(kind)->rows(kernels_of_f64(kind)->numbers(h), n, cols, rows, g);
+    } else {
+        assert(kind == PS_ADD);
+        add_rows_i64(n, cols, rows, g);
+    }
+}
+
+KERNEL static void cpu_gather(size_t n, size_t bytes, void *out,
+                              const void *const *rows)
+{
+    char *at = out;
+
+    for (size_t i = 0; i < n; i++, at += bytes) {
+        if (i + AHEAD < n)
+            expect_row(rows[i + AHEAD], bytes);
+        copy_row(at, rows[i], bytes);
     }
 }
 
@@ -153,4 +208,6 @@ const struct psd_backend psd_backend_cpu = {
     .share = cpu_share,
     .compensate = cpu_compensate,
     .step = cpu_step,
+    .step_rows = cpu_step_rows,
+    .gather = cpu_gather,
 };

@@ -3,18 +3,16 @@
  *
  * Contributions are walked three times: once to prepare (accumulators, writable
  * chunks; all that can fail), once to sum, once to step.  Sparse rows are held in the
- * store already.  Where a row's gradient is one that was pushed, as it is, it stays
- * where it came in.
+ * store already; row_sums.c has their part of it.
  */
 #include "server/shard/apply.h"
 
 #include "server/optim/optim.h"
+#include "server/shard/row_sums.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define AHEAD 8u /* rows between asking for their memory and using it */
 
 struct span {
     uint64_t from, to; /* elements of the chunk, [from, to) */
@@ -28,27 +26,12 @@ struct dense_sum {
     struct span      *spans; /* sorted, disjoint, not adjacent */
 };
 
-/* The gradient of a touched row: as it was pushed, or in `sums`. */
-struct row_sum {
-    uint64_t       key; /* of an update; else 0 */
-    uint32_t       place;
-    const uint8_t *gradient;
-};
-
-/* What is summed for the touched rows of a sparse matrix.  Meanwhile the tag of each is
- * its number among them, from 1. */
-struct row_sums {
-    uint64_t        n, room;
-    struct row_sum *rows; /* [n] in order of first touch */
-    uint8_t        *sums; /* [room][cols] */
-};
-
 struct matrix_sum {
-    struct psd_matrix *matrix;
-    bool               means; /* coefficients count */
-    bool               last;  /* the last contribution replaces the others */
-    struct dense_sum  *dense; /* [n_chunks of the matrix]; chunk NULL: untouched */
-    struct row_sums    rows;
+    struct psd_matrix  *matrix;
+    bool                means; /* coefficients count */
+    bool                last;  /* the last contribution replaces the others */
+    struct dense_sum   *dense; /* [n_chunks of the matrix]; chunk NULL: untouched */
+    struct psd_row_sums rows;
 };
 
 struct gather {
@@ -69,8 +52,7 @@ static void free_gather(struct gather *g)
             free(s->dense[d].spans);
         }
         free(s->dense);
-        free(s->rows.rows);
-        free(s->rows.sums);
+        psd_row_sums_free(&s->rows);
     }
     free(g->sums);
 }
@@ -100,9 +82,12 @@ static ps_status add_sum(struct gather *g, uint32_t number, struct matrix_sum **
     g->sums = grown;
     kind = psd_optim_kind(&g->job->spec, &m->spec);
     *out = &g->sums[g->n];
-    **out = (struct matrix_sum){ .matrix = m,
-                                 .means = !psd_optim_is_exact(kind),
-                                 .last = kind == PS_ASSIGN };
+    **out = (struct matrix_sum){
+        .matrix = m,
+        .means = !psd_optim_is_exact(kind),
+        .last = kind == PS_ASSIGN,
+        .rows = { .matrix = m, .backend = g->backend, .last = kind == PS_ASSIGN },
+    };
     if (!m->spec.sparse &&
         !((*out)->dense = calloc(m->n_chunks, sizeof(*grown->dense))))
         return no_memory(g->job);
@@ -227,99 +212,6 @@ static void step_dense(const struct gather *g, const struct matrix_sum *s,
     }
 }
 
-/* ---- sparse -------------------------------------------------------------------- */
-
-static ps_status allocate_rows(struct gather *g)
-{
-    for (size_t i = 0; i < g->n; i++) {
-        struct row_sums *r = &g->sums[i].rows;
-        size_t bytes = g->sums[i].matrix->spec.cols * g->sums[i].matrix->element_bytes;
-
-        if (r->room == 0)
-            continue;
-        r->rows = malloc(r->room * sizeof(*r->rows));
-        r->sums = malloc(r->room * bytes);
-        if (!r->rows || !r->sums)
-            return no_memory(g->job);
-    }
-    return PS_OK;
-}
-
-/* The first gradient of the row, or under assign another that replaces it. */
-static void take_row(const struct gather *g, const struct matrix_sum *s, uint32_t tag,
-                     double c, const uint8_t *values)
-{
-    const uint64_t cols = s->matrix->spec.cols;
-    uint8_t       *sum = s->rows.sums + (tag - 1) * cols * s->matrix->element_bytes;
-
-    s->rows.rows[tag - 1].gradient = values;
-    if (c == 1.0)
-        return;
-    g->backend->set(s->matrix->spec.dtype, cols, sum, c, values);
-    s->rows.rows[tag - 1].gradient = sum;
-}
-
-static void add_row(const struct gather *g, const struct matrix_sum *s, uint32_t tag,
-                    double c, const uint8_t *values)
-{
-    const uint64_t  cols = s->matrix->spec.cols;
-    const uint32_t  dtype = s->matrix->spec.dtype;
-    struct row_sum *row = &s->rows.rows[tag - 1];
-    uint8_t        *sum = s->rows.sums + (tag - 1) * cols * s->matrix->element_bytes;
-
-    if (row->gradient != sum)
-        g->backend->set(dtype, cols, sum, 1.0, row->gradient);
-    g->backend->add(dtype, cols, sum, c, values);
-    row->gradient = sum;
-}
-
-static void sum_rows(const struct gather *g, struct matrix_sum *s, uint64_t n,
-                     const uint64_t *keys, const uint32_t *places, double c,
-                     const uint8_t *values)
-{
-    struct row_sums *r = &s->rows;
-    const size_t     row_bytes = s->matrix->spec.cols * s->matrix->element_bytes;
-
-    for (uint64_t i = 0; i < n; i++, values += row_bytes) {
-        uint32_t *tag = psd_store_tag(s->matrix, places[i]);
-        bool      is_new = *tag == 0;
-
-        if (i + AHEAD < n)
-            __builtin_prefetch(psd_store_tag(s->matrix, places[i + AHEAD]));
-        if (is_new) {
-            r->rows[r->n].key = keys ? keys[i] : 0;
-            r->rows[r->n++].place = places[i];
-            *tag = (uint32_t)r->n;
-        }
-        (is_new || s->last ? take_row : add_row)(g, s, *tag, c, values);
-    }
-}
-
-static void step_rows(const struct gather *g, const struct matrix_sum *s,
-                      const struct psd_hyper *hyper, uint32_t kind)
-{
-    const struct row_sums *r = &s->rows;
-    const size_t           bytes = s->matrix->spec.cols * s->matrix->element_bytes;
-
-    for (uint64_t i = 0; i < r->n; i++) {
-        const void *gradient = r->rows[i].gradient;
-        void       *state[PSD_STORE_STATE_MAX];
-        void       *value;
-
-        if (i + AHEAD < r->n)
-            __builtin_prefetch(
-                psd_store_row(s->matrix, r->rows[i + AHEAD].place, state));
-        value = psd_store_row(s->matrix, r->rows[i].place, state);
-        if (g->update)
-            gradient =
-                psd_scale_row(g->job->scale, g->update, s->matrix, r->rows[i].key,
-                              value, gradient, r->sums + i * bytes);
-        g->backend->step(kind, s->matrix->spec.dtype, hyper, s->matrix->spec.cols,
-                         value, state, gradient);
-        *psd_store_tag(s->matrix, r->rows[i].place) = 0;
-    }
-}
-
 /* ---- all together -------------------------------------------------------------- */
 
 static ps_status scale_room(const struct gather *g)
@@ -357,15 +249,15 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
                 st = prepare_dense(s, &held->ranges[k]);
                 continue;
             }
-            s->rows.room += held->ranges[k].count;
+            psd_row_sums_expect(&s->rows, held->ranges[k].count, held->distinct);
             st = psd_store_write_rows(s->matrix, places, held->ranges[k].count);
             places += held->ranges[k].count;
         }
     }
     if (!st)
         st = allocate_spans(g);
-    if (!st)
-        st = allocate_rows(g);
+    for (size_t i = 0; !st && i < g->n; i++)
+        st = psd_row_sums_room(&g->sums[i].rows);
     return st ? st : scale_room(g);
 }
 
@@ -383,7 +275,11 @@ static void sum_held(struct gather *g, const struct psd_contribution *contributi
         size_t                 bytes;
 
         if (s->matrix->spec.sparse) {
-            sum_rows(g, s, range->count, keys, places, c, values);
+            psd_row_sums_add(&s->rows, &(struct psd_row_batch){ .n = range->count,
+                                                                .keys = keys,
+                                                                .places = places,
+                                                                .gradients = values,
+                                                                .coefficient = c });
             keys = keys ? keys + range->count : NULL;
             places += range->count;
             bytes = range->count * s->matrix->spec.cols * s->matrix->element_bytes;
@@ -411,7 +307,7 @@ static void step(const struct gather *g, uint64_t clock)
 
         s->matrix->steps++;
         step_dense(g, s, &hyper, kind);
-        step_rows(g, s, &hyper, kind);
+        psd_row_sums_step(&s->rows, kind, &hyper, g->job->scale, g->update);
     }
 }
 

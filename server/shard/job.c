@@ -80,14 +80,18 @@ static ps_status hold_rows(struct psd_job *job, struct psd_held *held,
 {
     uint32_t *places = held->places;
 
+    held->distinct = true;
     for (uint32_t i = 0; i < held->n_ranges; i++) {
         struct psd_matrix *m = psd_store_find(job->store, held->ranges[i].matrix);
-        ps_status          st = psd_store_hold(m, keys, held->ranges[i].count, places);
+        bool               distinct;
+        ps_status          st =
+            psd_store_hold_distinct(m, keys, held->ranges[i].count, places, &distinct);
 
         if (st) {
             release_rows(job, held, i);
             return st;
         }
+        held->distinct = held->distinct && distinct;
         keys += held->ranges[i].count;
         places += held->ranges[i].count;
     }

@@ -24,8 +24,9 @@
 struct psd_held {
     uint64_t         seq;
     uint32_t         n_ranges;
-    struct ps_range *ranges; /* [n_ranges] */
-    uint32_t        *places; /* sparse: of each row, held in the store; else NULL */
+    struct ps_range *ranges;   /* [n_ranges] */
+    uint32_t        *places;   /* sparse: of each row, held in the store; else NULL */
+    bool             distinct; /* of each range: no row comes twice */
     struct ps_buf   *values;
 };
 

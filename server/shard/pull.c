@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define VIEW_BYTES (64u << 10) /* from here on a view is cheaper than a copy */
-#define AHEAD 8u               /* rows between asking for their memory and reading it */
 
 /* The frames of an answer while it is put together. */
 struct answer {
@@ -107,20 +106,28 @@ static ps_status collect_dense(struct answer *a, struct psd_matrix *m,
     return st;
 }
 
-static void copy_rows(const struct psd_matrix *m, const uint32_t *places, uint64_t n,
-                      uint8_t *out)
+static ps_status no_memory(const struct psd_request *r, uint64_t n)
 {
-    size_t row_bytes = m->spec.cols * m->element_bytes;
-    void  *state[PSD_STORE_STATE_MAX];
-
-    for (uint64_t i = 0; i < n; i++) {
-        if (i + AHEAD < n)
-            __builtin_prefetch(psd_store_row(m, places[i + AHEAD], state));
-        memcpy(out + i * row_bytes, psd_store_row(m, places[i], state), row_bytes);
-    }
+    return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for a pull of %ju rows",
+                   r->job->spec.name, (uintmax_t)n);
 }
 
-static ps_status collect_rows(struct psd_request *r, struct answer *a,
+/* Copies the rows, held at places[n], one behind the other. */
+static ps_status copy_rows(const struct psd_request *r, const struct psd_matrix *m,
+                           const uint32_t *places, uint64_t n, uint8_t *out)
+{
+    void **rows = malloc(n * sizeof(*rows));
+
+    if (!rows)
+        return no_memory(r, n);
+    psd_store_rows(m, places, n, rows);
+    r->shard->options.backend->gather(n, m->spec.cols * m->element_bytes, out,
+                                      (const void *const *)rows);
+    free(rows);
+    return PS_OK;
+}
+
+static ps_status collect_rows(const struct psd_request *r, struct answer *a,
                               struct psd_matrix *m, const struct ps_range *range,
                               const uint64_t *keys, const void **rows)
 {
@@ -129,13 +136,12 @@ static ps_status collect_rows(struct psd_request *r, struct answer *a,
     ps_status st;
 
     if (!places)
-        return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for a pull of %ju rows",
-                       r->job->spec.name, (uintmax_t)range->count);
+        return no_memory(r, range->count);
     st = room_for(a, range->count * m->spec.cols * m->element_bytes, &room);
     if (!st)
         st = psd_store_hold(m, keys, range->count, places);
     if (!st) {
-        copy_rows(m, places, range->count, room);
+        st = copy_rows(r, m, places, range->count, room);
         *rows = room;
         psd_store_release(m, places, range->count);
     }

@@ -79,11 +79,25 @@ ps_status psd_request_ranges(struct psd_request *r)
     return st;
 }
 
+static ps_status check_keys(const struct psd_request *r, uint32_t matrix,
+                            const uint64_t *keys, uint64_t n)
+{
+    const struct psd_matrix *m = psd_store_find(r->job->store, matrix);
+    uint64_t                 ours = ps_place_keys_on(&m->place, r->job->shard, keys, n);
+
+    if (ours == n)
+        return PS_OK;
+    return ps_fail(PS_ERR_BAD_ARG, "matrix %s: row %ju is not on shard %u",
+                   m->spec.name, (uintmax_t)keys[ours], r->job->shard);
+}
+
 /* Keys come first, in a frame of their own, and belong to this shard. */
 ps_status psd_request_keys(struct psd_request *r)
 {
     const struct ps_buf *frame = r->in->n_frames ? r->in->frames[0] : NULL;
+    const uint64_t      *keys;
     size_t               n = 0;
+    ps_status            st = PS_OK;
 
     if (!r->sparse)
         return PS_OK;
@@ -92,17 +106,12 @@ ps_status psd_request_keys(struct psd_request *r)
     if (!frame || frame->len != n * sizeof(uint64_t))
         return ps_fail(PS_ERR_BAD_MESSAGE, "job %s: %zu bytes of keys for %zu rows",
                        r->job->spec.name, frame ? frame->len : 0, n);
-    r->keys = (const void *)frame->data;
-    for (uint32_t i = 0, k = 0; i < r->h.n_ranges; i++) {
-        const struct psd_matrix *m =
-            psd_store_find(r->job->store, r->h.ranges[i].matrix);
-
-        for (uint64_t end = k + r->h.ranges[i].count; k < end; k++)
-            if (ps_place_key_shard(&m->place, r->keys[k]) != r->job->shard)
-                return ps_fail(PS_ERR_BAD_ARG, "matrix %s: row %ju is not on shard %u",
-                               m->spec.name, (uintmax_t)r->keys[k], r->job->shard);
+    r->keys = keys = (const void *)frame->data;
+    for (uint32_t i = 0; !st && i < r->h.n_ranges; i++) {
+        st = check_keys(r, r->h.ranges[i].matrix, keys, r->h.ranges[i].count);
+        keys += r->h.ranges[i].count;
     }
-    return PS_OK;
+    return st;
 }
 
 void psd_request_believe(struct psd_request *r, uint64_t seq, uint64_t clock)

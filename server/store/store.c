@@ -279,7 +279,15 @@ ps_status psd_store_write(struct psd_matrix *m, struct psd_chunk *c)
 ps_status psd_store_hold(struct psd_matrix *m, const uint64_t *keys, uint64_t n,
                          uint32_t *places)
 {
-    return psd_rows_hold(m->rows, keys, n, places);
+    bool distinct;
+
+    return psd_rows_hold(m->rows, keys, n, places, &distinct);
+}
+
+ps_status psd_store_hold_distinct(struct psd_matrix *m, const uint64_t *keys,
+                                  uint64_t n, uint32_t *places, bool *distinct)
+{
+    return psd_rows_hold(m->rows, keys, n, places, distinct);
 }
 
 void psd_store_release(struct psd_matrix *m, const uint32_t *places, uint64_t n)
@@ -301,6 +309,13 @@ void *psd_store_row(const struct psd_matrix *m, uint32_t place,
     for (uint32_t i = 0; i < PSD_STORE_STATE_MAX; i++)
         state[i] = i < m->n_state ? row + (i + 1) * bytes : NULL;
     return row;
+}
+
+void psd_store_rows(const struct psd_matrix *m, const uint32_t *places, uint64_t n,
+                    void **rows)
+{
+    for (uint64_t i = 0; i < n; i++)
+        rows[i] = psd_rows_at(m->rows, places[i]);
 }
 
 uint32_t *psd_store_tag(const struct psd_matrix *m, uint32_t place)

@@ -89,10 +89,20 @@ ps_status psd_store_hold(struct psd_matrix *m, const uint64_t *keys, uint64_t n,
                          uint32_t *places) PS_CHECKED;
 void      psd_store_release(struct psd_matrix *m, const uint32_t *places, uint64_t n);
 
+/* The same, and *distinct says whether no key came twice (of keys that did not it may
+ * say false, once in 2^32 calls). */
+ps_status psd_store_hold_distinct(struct psd_matrix *m, const uint64_t *keys,
+                                  uint64_t n, uint32_t *places,
+                                  bool *distinct) PS_CHECKED;
+
 /* The row at `place`: [cols] values, which are returned, then n_state x [cols] of
  * state.  To be written only after psd_store_write_rows. */
 void *psd_store_row(const struct psd_matrix *m, uint32_t place,
                     void *state[PSD_STORE_STATE_MAX]);
+
+/* The rows at places[n], whose state lies behind their values. */
+void psd_store_rows(const struct psd_matrix *m, const uint32_t *places, uint64_t n,
+                    void **rows);
 
 /*
  * Makes the rows at these places writable: nobody else holds their pages afterwards.

@@ -42,7 +42,7 @@ void      psd_rows_free(struct psd_rows **rows);
 
 /* These do what psd_store_hold and the others say. */
 ps_status psd_rows_hold(struct psd_rows *rows, const uint64_t *keys, uint64_t n,
-                        uint32_t *places) PS_CHECKED;
+                        uint32_t *places, bool *distinct) PS_CHECKED;
 void      psd_rows_release(struct psd_rows *rows, const uint32_t *places, uint64_t n);
 void     *psd_rows_at(const struct psd_rows *rows, uint32_t place);
 uint32_t *psd_rows_tag(const struct psd_rows *rows, uint32_t place);

@@ -27,7 +27,6 @@ struct psd_page {
     struct ps_buf       *block; /* of the rows */
     uint8_t             *rows;  /* == block->data */
     bool                 held;  /* a capture may hold the block */
-    uint32_t            *tags;  /* see psd_store_tag */
     struct psd_row_mark *marks; /* NULL when no row ever goes */
 };
 
@@ -43,6 +42,7 @@ struct psd_rows {
     size_t           n_held;   /* pages with `held` */
     uint32_t         n_places; /* ever used */
     uint32_t         free;     /* the first free one; PSD_NOWHERE: none */
+    uint32_t        *tags;     /* [places of all pages]; see psd_store_tag */
     struct psd_table table;
 
     /* Rows that nobody holds, the one that goes next on top; room for all rows. */

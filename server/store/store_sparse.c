@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define PAGE_BYTES ((size_t)16 << 10)
-#define AHEAD 8u /* keys between asking for a cell and looking at it */
+#define AHEAD 64u /* keys between asking for a cell and looking at it */
 
 /* Its part of the limit: as large as its part of the slots, rounded up. */
 static uint64_t limit_of(const struct ps_matrix_spec *spec,
@@ -77,10 +77,10 @@ void psd_rows_free(struct psd_rows **rows)
         return;
     for (size_t i = 0; i < r->n_pages; i++) {
         ps_buf_drop(&r->pages[i].block);
-        free(r->pages[i].tags);
         free(r->pages[i].marks);
     }
     free(r->pages);
+    free(r->tags);
     free(r->heap);
     psd_table_free(&r->table);
     free(r);
@@ -100,9 +100,7 @@ void *psd_rows_at(const struct psd_rows *r, uint32_t place)
 
 uint32_t *psd_rows_tag(const struct psd_rows *r, uint32_t place)
 {
-    uint32_t in_page = place & (((uint32_t)1 << r->page_shift) - 1);
-
-    return &r->pages[place >> r->page_shift].tags[in_page];
+    return &r->tags[place];
 }
 
 /* ---- room ---------------------------------------------------------------------- */
@@ -118,15 +116,12 @@ static ps_status page_new(struct psd_page *page, const struct psd_rows *r)
     size_t    n = (size_t)1 << r->page_shift;
     ps_status st;
 
-    *page = (struct psd_page){ .tags = calloc(n, sizeof(*page->tags)) };
-    if (evicts(r))
-        page->marks = malloc(n * sizeof(*page->marks));
-    if (!page->tags || (!page->marks && evicts(r)))
-        st = no_memory(r);
-    else /* The system backs what is touched, so a page costs what its rows take. */
-        st = ps_buf_new(&page->block, n * r->row_bytes);
+    *page = (struct psd_page){ 0 };
+    if (evicts(r) && !(page->marks = malloc(n * sizeof(*page->marks))))
+        return no_memory(r);
+    /* The system backs what is touched, so a page costs what its rows take. */
+    st = ps_buf_new(&page->block, n * r->row_bytes);
     if (st) {
-        free(page->tags);
         free(page->marks);
         return st;
     }
@@ -135,20 +130,32 @@ static ps_status page_new(struct psd_page *page, const struct psd_rows *r)
     return PS_OK;
 }
 
+/* Room to know of one page more, and of what is beside its rows. */
+static ps_status grow_pages(struct psd_rows *r)
+{
+    size_t           room = r->pages_room ? 2 * r->pages_room : 1;
+    struct psd_page *pages = realloc(r->pages, room * sizeof(*pages));
+    uint32_t        *tags;
+
+    if (!pages)
+        return no_memory(r);
+    r->pages = pages;
+    tags = realloc(r->tags, (room << r->page_shift) * sizeof(*tags));
+    if (!tags)
+        return no_memory(r);
+    memset(tags + (r->pages_room << r->page_shift), 0,
+           ((room - r->pages_room) << r->page_shift) * sizeof(*tags));
+    r->tags = tags;
+    r->pages_room = room;
+    return PS_OK;
+}
+
 static ps_status add_page(struct psd_rows *r)
 {
-    ps_status st;
+    ps_status st = r->n_pages == r->pages_room ? grow_pages(r) : PS_OK;
 
-    if (r->n_pages == r->pages_room) {
-        size_t           room = r->pages_room ? 2 * r->pages_room : 8;
-        struct psd_page *pages = realloc(r->pages, room * sizeof(*pages));
-
-        if (!pages)
-            return no_memory(r);
-        r->pages = pages;
-        r->pages_room = room;
-    }
-    st = page_new(&r->pages[r->n_pages], r);
+    if (!st)
+        st = page_new(&r->pages[r->n_pages], r);
     r->n_pages += !st;
     return st;
 }
@@ -213,11 +220,12 @@ static uint32_t create(struct psd_rows *r, uint64_t hash)
     return place;
 }
 
-static ps_status find_or_create(struct psd_rows *r, uint64_t hash, uint32_t *place)
+static ps_status find_or_create(struct psd_rows *r, uint64_t hash, uint32_t *place,
+                                bool *again)
 {
     ps_status st = PS_OK;
 
-    *place = psd_table_find(&r->table, hash);
+    *place = psd_table_meet(&r->table, hash, again);
     if (*place != PSD_NOWHERE) {
         if (evicts(r))
             psd_evict_hold(r, *place);
@@ -231,20 +239,38 @@ static ps_status find_or_create(struct psd_rows *r, uint64_t hash, uint32_t *pla
     return st;
 }
 
+/* The hash of a key that will be looked for soon. */
+static uint64_t expect(const struct psd_rows *r, uint64_t key)
+{
+    uint64_t hash = psd_table_hash(key);
+
+    psd_table_expect(&r->table, hash);
+    return hash;
+}
+
 /* Where no limit can be met. */
 static ps_status hold_all(struct psd_rows *r, const uint64_t *keys, uint64_t n,
-                          uint32_t *places)
+                          uint32_t *places, bool *distinct)
 {
+    uint64_t next[AHEAD]; /* hashes, a ring */
+
+    psd_table_begin(&r->table);
+    *distinct = true;
+    for (uint64_t i = 0; i < n && i < AHEAD; i++)
+        next[i] = expect(r, keys[i]);
     for (uint64_t i = 0; i < n; i++) {
+        uint64_t  hash = next[i % AHEAD];
+        bool      again;
         ps_status st;
 
         if (i + AHEAD < n)
-            psd_table_expect(&r->table, psd_table_hash(keys[i + AHEAD]));
-        st = find_or_create(r, psd_table_hash(keys[i]), &places[i]);
+            next[i % AHEAD] = expect(r, keys[i + AHEAD]);
+        st = find_or_create(r, hash, &places[i], &again);
         if (st) {
             psd_rows_release(r, places, i);
             return st;
         }
+        *distinct = *distinct && !again;
     }
     return PS_OK;
 }
@@ -325,7 +351,7 @@ static ps_status make_room(struct psd_rows *r, uint64_t fresh)
  * goes for the others.
  */
 static ps_status hold_within_limit(struct psd_rows *r, const uint64_t *keys, uint64_t n,
-                                   uint32_t *places)
+                                   uint32_t *places, bool *distinct)
 {
     uint64_t *missing = malloc(n * (sizeof(*missing) + sizeof(uint32_t)));
     uint32_t *known = (uint32_t *)(missing + n);
@@ -348,18 +374,18 @@ static ps_status hold_within_limit(struct psd_rows *r, const uint64_t *keys, uin
     }
     st = make_room(r, count_distinct(missing, n_missing));
     if (!st)
-        st = hold_all(r, keys, n, places);
+        st = hold_all(r, keys, n, places, distinct);
     psd_rows_release(r, known, n_known);
     free(missing);
     return st;
 }
 
 ps_status psd_rows_hold(struct psd_rows *r, const uint64_t *keys, uint64_t n,
-                        uint32_t *places)
+                        uint32_t *places, bool *distinct)
 {
     if (n <= room_of(r))
-        return hold_all(r, keys, n, places);
-    return hold_within_limit(r, keys, n, places);
+        return hold_all(r, keys, n, places, distinct);
+    return hold_within_limit(r, keys, n, places, distinct);
 }
 
 void psd_rows_release(struct psd_rows *r, const uint32_t *places, uint64_t n)
@@ -410,14 +436,14 @@ void psd_rows_account(const struct psd_rows *r, struct psd_account *a)
 {
     const size_t   value_bytes = r->spec->cols * ps_dtype_bytes(r->spec->dtype);
     const uint64_t places = (uint64_t)r->n_pages << r->page_shift;
-    const size_t   beside =
-        sizeof(uint32_t) + (evicts(r) ? sizeof(struct psd_row_mark) : 0);
+    const size_t   beside = evicts(r) ? sizeof(struct psd_row_mark) : 0;
 
     a->rows += r->table.n;
     a->evicted += r->evicted;
     a->bytes += r->table.n * value_bytes;
     a->state_bytes += r->table.n * (r->row_bytes - value_bytes);
     a->allocated_bytes += places * (r->row_bytes + beside) +
+                          (r->pages_room << r->page_shift) * sizeof(*r->tags) +
                           r->table.n_cells * sizeof(*r->table.cells) +
                           r->heap_room * sizeof(*r->heap);
 }

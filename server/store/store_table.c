@@ -1,23 +1,28 @@
 /* store_table.c - see store_table.h. */
 #include "server/store/store_table.h"
 
+#include "server/store/huge.h"
+
 #include <stdlib.h>
 
-#define FIRST_BITS 6u
+#define FIRST_BITS 4u /* of the number of lines */
+
+static const struct psd_cell empty = { .hash = UINT64_MAX, .place = PSD_NOWHERE };
 
 static struct psd_cell *cells_new(size_t n)
 {
-    struct psd_cell *cells = malloc(n * sizeof(*cells));
+    struct psd_cell *cells = psd_huge_alloc(n * sizeof(*cells));
 
     for (size_t i = 0; cells && i < n; i++)
-        cells[i] = (struct psd_cell){ .place = PSD_NOWHERE };
+        cells[i] = empty;
     return cells;
 }
 
 bool psd_table_init(struct psd_table *t)
 {
     t->n = 0;
-    t->n_cells = (size_t)1 << FIRST_BITS;
+    t->round = 0;
+    t->n_cells = (size_t)PSD_LINE << FIRST_BITS;
     t->shift = 64 - FIRST_BITS;
     t->cells = cells_new(t->n_cells);
     return t->cells != NULL;
@@ -37,13 +42,13 @@ static size_t next_cell(const struct psd_table *t, size_t at)
 /* How far from its home a hash stands at `at`; the table is a ring. */
 static size_t distance(const struct psd_table *t, size_t at, uint64_t hash)
 {
-    return (at - (hash >> t->shift)) & (t->n_cells - 1);
+    return (at - (hash >> t->shift) * PSD_LINE) & (t->n_cells - 1);
 }
 
 /* The cell of `hash`, or the one before which it would stand. */
 static size_t find_cell(const struct psd_table *t, uint64_t hash)
 {
-    size_t at = hash >> t->shift;
+    size_t at = (hash >> t->shift) * PSD_LINE;
 
     for (size_t mine = 0;; mine++, at = next_cell(t, at)) {
         const struct psd_cell *cell = &t->cells[at];
@@ -57,10 +62,24 @@ static size_t find_cell(const struct psd_table *t, uint64_t hash)
     }
 }
 
+/* What stands behind moves on by one, up to the next empty cell. */
+static void put_cell(struct psd_table *t, struct psd_cell moving)
+{
+    for (size_t at = find_cell(t, moving.hash); moving.place != PSD_NOWHERE;
+         at = next_cell(t, at)) {
+        struct psd_cell was = t->cells[at];
+
+        t->cells[at] = moving;
+        moving = was;
+    }
+    t->n++;
+}
+
 bool psd_table_reserve(struct psd_table *t, uint64_t more)
 {
-    struct psd_table grown = { .n_cells = t->n_cells, .shift = t->shift };
+    struct psd_table grown = *t;
 
+    grown.n = 0;
     while (10 * (t->n + more) > 7 * (uint64_t)grown.n_cells) {
         grown.n_cells *= 2;
         grown.shift--;
@@ -72,32 +91,22 @@ bool psd_table_reserve(struct psd_table *t, uint64_t more)
         return false;
     for (size_t i = 0; i < t->n_cells; i++)
         if (t->cells[i].place != PSD_NOWHERE)
-            psd_table_put(&grown, t->cells[i].hash, t->cells[i].place);
+            put_cell(&grown, t->cells[i]);
     free(t->cells);
     *t = grown;
     return true;
 }
 
-uint32_t psd_table_find(const struct psd_table *t, uint64_t hash)
+struct psd_cell *psd_table_search(const struct psd_table *t, uint64_t hash)
 {
-    const struct psd_cell *cell = &t->cells[find_cell(t, hash)];
+    struct psd_cell *cell = &t->cells[find_cell(t, hash)];
 
-    return cell->hash == hash ? cell->place : PSD_NOWHERE;
+    return cell->hash == hash && cell->place != PSD_NOWHERE ? cell : NULL;
 }
 
-/* What stands behind moves on by one, up to the next empty cell. */
 void psd_table_put(struct psd_table *t, uint64_t hash, uint32_t place)
 {
-    struct psd_cell moving = { hash, place };
-
-    for (size_t at = find_cell(t, hash); moving.place != PSD_NOWHERE;
-         at = next_cell(t, at)) {
-        struct psd_cell was = t->cells[at];
-
-        t->cells[at] = moving;
-        moving = was;
-    }
-    t->n++;
+    put_cell(t, (struct psd_cell){ hash, place, t->round });
 }
 
 /* What stands behind and is not at home moves back by one. */
@@ -111,7 +120,7 @@ void psd_table_remove(struct psd_table *t, uint64_t hash)
         t->cells[at] = t->cells[next];
         at = next;
     }
-    t->cells[at].place = PSD_NOWHERE;
+    t->cells[at] = empty;
     t->n--;
 }
 

@@ -466,6 +466,92 @@ START_TEST(empty_spans_are_left_alone)
 }
 END_TEST
 
+/* Every width with its vectors and its rest, rows in another order than memory. */
+static const struct {
+    uint32_t kind, dtype;
+    size_t   n_state;
+} row_runs[] = {
+    { PS_SGD, PS_F32, 0 },      { PS_SGD, PS_F64, 0 },      { PS_MOMENTUM, PS_F32, 1 },
+    { PS_MOMENTUM, PS_F64, 1 }, { PS_NESTEROV, PS_F32, 1 }, { PS_NESTEROV, PS_F64, 1 },
+    { PS_ADAGRAD, PS_F32, 1 },  { PS_ADAGRAD, PS_F64, 1 },  { PS_RMSPROP, PS_F32, 1 },
+    { PS_RMSPROP, PS_F64, 1 },  { PS_ADAM, PS_F32, 2 },     { PS_ADAM, PS_F64, 2 },
+    { PS_ADAMW, PS_F32, 2 },    { PS_ADAMW, PS_F64, 2 },    { PS_FTRL, PS_F32, 2 },
+    { PS_FTRL, PS_F64, 2 },     { PS_ADD, PS_F32, 0 },      { PS_ADD, PS_F64, 0 },
+    { PS_ADD, PS_I64, 0 },      { PS_ASSIGN, PS_F32, 0 },   { PS_ASSIGN, PS_F64, 0 },
+    { PS_ASSIGN, PS_I64, 0 },
+};
+#define N_ROW_RUNS (int)(sizeof(row_runs) / sizeof(row_runs[0]))
+
+/* Numbers of all sizes; as i64 too they are what they are. */
+static void fill(uint32_t dtype, size_t n, void *out, double first)
+{
+    for (size_t i = 0; i < n; i++) {
+        double x = sin(first + (double)i);
+
+        if (dtype == PS_F32)
+            ((float *)out)[i] = (float)x;
+        else if (dtype == PS_F64)
+            ((double *)out)[i] = x;
+        else
+            ((int64_t *)out)[i] = (int64_t)(x * 0x1p62);
+    }
+}
+
+static void step_rows_of(uint32_t kind, uint32_t dtype, size_t n_state, size_t cols)
+{
+    enum { N = 150, MOST = 70 };
+    const size_t bytes = cols * ps_dtype_bytes(dtype),
+                 row_bytes = bytes * (1 + n_state);
+    static double all[2][N * MOST * 3], gradients[N * MOST];
+    char         *together = (char *)all[0], *alone = (char *)all[1];
+    void         *rows[N];
+    const void   *g[N];
+
+    fill(dtype, N * cols, gradients, 0.5);
+    for (size_t i = 0; i < N; i++) {
+        rows[i] = together + (i * 37 + 11) % N * row_bytes;
+        g[i] = (char *)gradients + (i * 41 + 3) % N * bytes;
+        memset(rows[i], 0, row_bytes);
+        fill(dtype, cols, rows[i], (double)i);
+    }
+    memcpy(alone, together, N * row_bytes);
+    for (size_t i = 0; i < N; i++) {
+        char *w = alone + ((char *)rows[i] - together);
+
+        cpu->step(kind, dtype, &paper, cols, w, (void *[]){ w + bytes, w + 2 * bytes },
+                  g[i]);
+    }
+    cpu->step_rows(kind, dtype, &paper, N, cols, rows, g);
+    ck_assert_mem_eq(together, alone, N * row_bytes);
+}
+
+START_TEST(rows_take_the_steps_of_spans_bit_for_bit)
+{
+    for (size_t cols = 1; cols <= 70; cols += cols < 20 ? 1 : 7)
+        step_rows_of(row_runs[_i].kind, row_runs[_i].dtype, row_runs[_i].n_state, cols);
+}
+END_TEST
+
+START_TEST(rows_are_gathered_one_behind_the_other)
+{
+    enum { N = 150, MOST = 300 };
+    static uint8_t from[N][MOST], out[N * MOST + 1];
+    const void    *rows[N];
+
+    for (size_t i = 0; i < N; i++) {
+        rows[i] = from[(i * 37 + 11) % N];
+        memset(from[i], (int)i + 1, MOST);
+    }
+    for (size_t bytes = 1; bytes <= MOST; bytes += 13) {
+        out[N * bytes] = 0xee;
+        cpu->gather(N, bytes, out, rows);
+        for (size_t i = 0; i < N; i++)
+            ck_assert_mem_eq(out + i * bytes, rows[i], bytes);
+        ck_assert_uint_eq(out[N * bytes], 0xee);
+    }
+}
+END_TEST
+
 static double unit_of(uint32_t dtype)
 {
     return (dtype == PS_F32 ? FLT_EPSILON : DBL_EPSILON) / 2;
@@ -556,6 +642,8 @@ static Suite *compute_suite(void)
     tcase_add_loop_test(bits, products_are_rounded_before_they_are_added, 0, 2);
     tcase_add_loop_test(bits, a_span_may_be_added_to_itself, 0, 2);
     tcase_add_loop_test(bits, finite_sees_every_position, 0, 2);
+    tcase_add_loop_test(bits, rows_take_the_steps_of_spans_bit_for_bit, 0, N_ROW_RUNS);
+    tcase_add_test(bits, rows_are_gathered_one_behind_the_other);
     tcase_add_test(bits, counters_are_exact_and_wrap_around);
     tcase_add_test(bits, empty_spans_are_left_alone);
     suite_add_tcase(s, bits);

@@ -363,6 +363,49 @@ START_TEST(an_empty_range_has_no_piece)
 }
 END_TEST
 
+/* ---- many keys ------------------------------------------------------------------ */
+
+START_TEST(many_keys_are_where_each_of_them_is)
+{
+    uint64_t load[PS_SHARDS_MAX] = { 0 }, keys[500];
+    uint16_t shards[500];
+    uint32_t n_shards = (uint32_t)_i;
+
+    cut_sparse();
+    ps_place_assign(&place, load, n_shards);
+    ck_assert_int_eq(place.is_whole, n_shards == 1);
+    for (uint64_t i = 0; i < 500; i++)
+        keys[i] = i * i;
+    ps_place_key_shards(&place, keys, 500, shards);
+    for (uint64_t i = 0; i < 500; i++) {
+        uint32_t shard = ps_place_key_shard(&place, keys[i]);
+        uint64_t n = 0;
+
+        ck_assert_uint_eq(shards[i], shard);
+        while (i + n < 500 && ps_place_key_shard(&place, keys[i + n]) == shard)
+            n++;
+        ck_assert_uint_eq(ps_place_keys_on(&place, shard, keys + i, 500 - i), n);
+        ck_assert_uint_eq(ps_place_keys_on(&place, shard + 1, keys + i, 500 - i), 0);
+    }
+}
+END_TEST
+
+START_TEST(who_has_all_slots_is_known_from_the_runs_too)
+{
+    static const struct ps_slot_run all[] = { { 2, 4096 } };
+    static const struct ps_slot_run but_one[] = { { 2, 4095 }, { 1, 1 } };
+    uint64_t                        key = 17;
+
+    cut_sparse();
+    ck_assert(ps_place_take_runs(&place, all, 1, 3));
+    ck_assert(place.is_whole);
+    ck_assert_uint_eq(ps_place_keys_on(&place, 2, &key, 1), 1);
+    ck_assert_uint_eq(ps_place_keys_on(&place, 0, &key, 1), 0);
+    ck_assert(ps_place_take_runs(&place, but_one, 2, 3));
+    ck_assert(!place.is_whole);
+}
+END_TEST
+
 START_TEST(map_survives_its_journey_as_runs)
 {
     static struct ps_place sent, got;
@@ -413,6 +456,8 @@ static Suite *place_suite(void)
     suite_add_tcase(s, balance);
 
     tcase_add_loop_test(where, keys_have_fixed_slots, 0, (int)COUNT(vectors));
+    tcase_add_loop_test(where, many_keys_are_where_each_of_them_is, 1, 4);
+    tcase_add_test(where, who_has_all_slots_is_known_from_the_runs_too);
     tcase_add_test(where, keys_in_sequence_spread_over_all_shards);
     tcase_add_test(where, pieces_cover_a_range_and_stay_on_one_shard_and_in_one_chunk);
     tcase_add_test(where, pieces_are_as_long_as_they_can_be);

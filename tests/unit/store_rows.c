@@ -504,12 +504,74 @@ START_TEST(what_is_allocated_is_at_least_what_is_used)
 }
 END_TEST
 
+/* ---- repeats ------------------------------------------------------------------- */
+
+static bool hold_is_distinct(const uint64_t *keys, uint64_t n)
+{
+    uint32_t places[400];
+    bool     distinct;
+
+    ck_assert_ok(psd_store_hold_distinct(m, keys, n, places, &distinct));
+    psd_store_release(m, places, n);
+    return distinct;
+}
+
+START_TEST(a_key_that_comes_twice_is_noticed)
+{
+    static const uint64_t some[] = { 5, 6, 7 }, twice[] = { 7, 8, 6, 7 };
+    static const uint64_t fresh[] = { 20, 21, 20 };
+
+    open_matrix(1, 0, _i ? 40 : 0, _i ? PS_EVICT_LRU : PS_EVICT_NONE);
+    ck_assert(hold_is_distinct(some, 3)); /* when they are made, */
+    ck_assert(hold_is_distinct(some, 3)); /* and when they are there */
+    ck_assert(!hold_is_distinct(twice, 4));
+    ck_assert(!hold_is_distinct(fresh, 3));
+    ck_assert(hold_is_distinct(twice, 3));
+    ck_assert(hold_is_distinct(some, 0));
+}
+END_TEST
+
+START_TEST(a_key_that_comes_twice_is_noticed_though_the_table_grows_in_between)
+{
+    uint64_t keys[400];
+
+    open_matrix(1, 0, 0, PS_EVICT_NONE);
+    for (uint64_t i = 0; i < 400; i++)
+        keys[i] = i;
+    ck_assert(hold_is_distinct(keys, 1));
+    keys[399] = 0;
+    ck_assert(!hold_is_distinct(keys, 400));
+    close_store();
+    open_matrix(1, 0, 0, PS_EVICT_NONE);
+    keys[399] = 399;
+    ck_assert(hold_is_distinct(keys, 400));
+}
+END_TEST
+
+START_TEST(rows_are_found_together_as_one_by_one)
+{
+    uint64_t keys[400];
+    uint32_t places[400];
+    void    *rows[400], *state[2];
+
+    open_matrix(1, 0, 0, PS_EVICT_NONE);
+    for (uint64_t i = 0; i < 400; i++)
+        keys[i] = i * i % 377;
+    ck_assert_ok(psd_store_hold(m, keys, 400, places));
+    psd_store_rows(m, places, 400, rows);
+    for (size_t i = 0; i < 400; i++)
+        ck_assert_ptr_eq(rows[i], psd_store_row(m, places[i], state));
+    ck_assert_ptr_eq(state[0], (float *)rows[399] + COLS);
+}
+END_TEST
+
 static Suite *store_rows_suite(void)
 {
     Suite *s = suite_create("store_rows");
     TCase *table = tcase_create("table");
     TCase *limits = tcase_create("limits");
     TCase *lists = tcase_create("lists");
+    TCase *repeats = tcase_create("repeats");
 
     tcase_add_test(table, keys_and_hashes_belong_to_each_other);
     tcase_add_loop_test(table, the_table_does_what_a_plain_list_does, 1, 6);
@@ -530,6 +592,13 @@ static Suite *store_rows_suite(void)
     tcase_add_test(lists, a_table_that_grows_meanwhile_loses_no_row);
     tcase_add_test(lists, what_is_allocated_is_at_least_what_is_used);
     suite_add_tcase(s, lists);
+
+    tcase_add_checked_fixture(repeats, NULL, close_store);
+    tcase_add_loop_test(repeats, a_key_that_comes_twice_is_noticed, 0, 2);
+    tcase_add_test(repeats,
+                   a_key_that_comes_twice_is_noticed_though_the_table_grows_in_between);
+    tcase_add_test(repeats, rows_are_found_together_as_one_by_one);
+    suite_add_tcase(s, repeats);
     return s;
 }
 
