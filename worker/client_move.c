@@ -12,9 +12,9 @@ struct mover {
     uint32_t           moves;
 
     /* Sparse: which rows of the span the next request takes. */
-    const struct psw_span *span; /* NULL: dense */
-    const uint64_t        *order;
-    uint64_t               n_rows;
+    const struct psw_span *span;  /* NULL: dense */
+    const uint64_t        *order; /* these; NULL: those from `first` on */
+    uint64_t               first, n_rows;
 };
 
 size_t psw_padded(size_t bytes)
@@ -39,7 +39,9 @@ static ps_status add_keys(const struct mover *mv, struct psw_request *r)
 
     if (st)
         return st;
-    for (uint64_t i = 0; i < mv->n_rows; i++)
+    if (!mv->order)
+        memcpy(b->data, mv->span->keys + mv->first, mv->n_rows * sizeof(uint64_t));
+    for (uint64_t i = 0; mv->order && i < mv->n_rows; i++)
         memcpy(b->data + i * sizeof(uint64_t), &mv->span->keys[mv->order[i]],
                sizeof(uint64_t));
     b->len = mv->n_rows * sizeof(uint64_t);
@@ -52,7 +54,9 @@ static void copy_rows(const struct mover *mv, uint8_t *to, size_t bytes)
     const uint8_t *from = mv->span->gradient;
     size_t         row_bytes = bytes / mv->n_rows;
 
-    for (uint64_t i = 0; i < mv->n_rows; i++)
+    if (!mv->order)
+        memcpy(to, from + mv->first * row_bytes, bytes);
+    for (uint64_t i = 0; mv->order && i < mv->n_rows; i++)
         memcpy(to + i * row_bytes, from + mv->order[i] * row_bytes, row_bytes);
 }
 
@@ -85,7 +89,7 @@ static ps_status add_targets(const struct mover *mv, const struct psw_pack *pack
                              struct psw_request *r)
 {
     memcpy(r->pieces, pack->pieces, pack->n * sizeof(r->pieces[0]));
-    if (!mv->span)
+    if (!mv->span || !mv->order)
         return PS_OK;
     r->row_of = malloc(mv->n_rows * sizeof(*r->row_of));
     if (!r->row_of)
@@ -235,63 +239,82 @@ static ps_status split_dense(const struct mover *mv, const struct psw_span *span
 
 /* Sorts the rows by shard, each shard's in the caller's order.  `ends` [n_shards] gets
  * the end of each shard's part of `order` [count]. */
-static void sort_rows(const struct psw_client *c, const struct psw_span *span,
-                      uint64_t *order, uint64_t *ends)
+static void sort_rows(const struct psw_client *c, const uint16_t *shards,
+                      uint64_t count, uint64_t *order, uint64_t *ends)
 {
-    const struct ps_place *place = &span->matrix->place;
-
     memset(ends, 0, c->n_shards * sizeof(*ends));
-    for (uint64_t i = 0; i < span->count; i++)
-        ends[ps_place_key_shard(place, span->keys[i])]++;
+    for (uint64_t i = 0; i < count; i++)
+        ends[shards[i]]++;
     for (uint64_t s = 0, sum = 0; s < c->n_shards; s++) {
         uint64_t n = ends[s];
 
         ends[s] = sum; /* the beginning; it moves to the end below */
         sum += n;
     }
-    for (uint64_t i = 0; i < span->count; i++)
-        order[ends[ps_place_key_shard(place, span->keys[i])]++] = i;
+    for (uint64_t i = 0; i < count; i++)
+        order[ends[shards[i]]++] = i;
 }
 
-static ps_status split_sorted(struct mover *mv, const uint64_t *order,
-                              const uint64_t *ends)
+/* Requests to shard `sh` of `n` rows: of order[n], or the first ones of the span. */
+static ps_status cut_rows(struct mover *mv, struct psw_shard *sh, const uint64_t *order,
+                          uint64_t n)
 {
     const struct ps_matrix *m = mv->span->matrix;
     size_t                  row_bytes = m->spec.cols * m->element_bytes;
     size_t    room = row_bytes > sizeof(uint64_t) ? row_bytes : sizeof(uint64_t);
     uint64_t  n_most = room < PS_CHUNK_BYTES ? PS_CHUNK_BYTES / room : 1;
-    uint64_t  at = 0;
     ps_status st = PS_OK;
 
-    for (uint32_t s = 0; s < mv->client->n_shards; s++)
-        for (; !st && at < ends[s]; at += mv->n_rows) {
-            struct psw_piece piece = { .matrix = m, .value = mv->span->value };
+    for (uint64_t at = 0; !st && at < n; at += mv->n_rows) {
+        struct psw_piece piece = { .matrix = m, .value = mv->span->value };
 
-            mv->order = order + at;
-            mv->n_rows = ends[s] - at < n_most ? ends[s] - at : n_most;
-            piece.count = mv->n_rows;
-            piece.bytes = mv->n_rows * row_bytes;
-            st = pack_piece(mv, &mv->client->shards[s], &piece);
-            if (!st)
-                st = flush(mv, &mv->client->shards[s], false);
-        }
+        mv->order = order ? order + at : NULL;
+        mv->first = at;
+        mv->n_rows = n - at < n_most ? n - at : n_most;
+        piece.count = mv->n_rows;
+        piece.bytes = mv->n_rows * row_bytes;
+        if (!order && piece.value)
+            piece.value = (uint8_t *)piece.value + at * row_bytes;
+        st = pack_piece(mv, sh, &piece);
+        if (!st)
+            st = flush(mv, sh, false);
+    }
+    return st;
+}
+
+static ps_status split_sorted(struct mover *mv)
+{
+    const struct psw_span *span = mv->span;
+    struct psw_client     *c = mv->client;
+    uint64_t *order = malloc((span->count + c->n_shards) * sizeof(*order)), at = 0;
+    uint64_t *ends = order + span->count;
+    uint16_t *shards = malloc(span->count * sizeof(*shards) + 1);
+    ps_status st = PS_OK;
+
+    if (!order || !shards) {
+        st = ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory for %ju keys",
+                     span->matrix->spec.name, (uintmax_t)span->count);
+    } else {
+        ps_place_key_shards(&span->matrix->place, span->keys, span->count, shards);
+        sort_rows(c, shards, span->count, order, ends);
+    }
+    for (uint32_t s = 0; !st && s < c->n_shards; at = ends[s++])
+        st = cut_rows(mv, &c->shards[s], order + at, ends[s] - at);
+    free(order);
+    free(shards);
     return st;
 }
 
 static ps_status split_sparse(struct mover *mv, const struct psw_span *span)
 {
-    struct psw_client *c = mv->client;
-    uint64_t          *order = malloc((span->count + c->n_shards) * sizeof(*order));
-    ps_status          st;
+    const struct ps_place *place = &span->matrix->place;
+    ps_status              st;
 
-    if (!order)
-        return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory for %ju keys",
-                       span->matrix->spec.name, (uintmax_t)span->count);
     mv->span = span;
-    sort_rows(c, span, order, order + span->count);
-    st = split_sorted(mv, order, order + span->count);
+    st = place->is_whole
+             ? cut_rows(mv, &mv->client->shards[place->shard_of[0]], NULL, span->count)
+             : split_sorted(mv);
     mv->span = NULL;
-    free(order);
     return st;
 }
 

@@ -45,7 +45,8 @@ struct psw_request {
     uint64_t patience_ns;
 
     /* What the answer fills. */
-    uint64_t        *row_of; /* sparse: where row i goes, in rows of the caller's */
+    uint64_t *row_of; /* sparse: where row i goes, in rows of the caller's;
+                         NULL: they stand as they come */
     uint32_t         n_pieces;
     struct psw_piece pieces[];
 };

@@ -294,6 +294,53 @@ START_TEST(pushed_rows_follow_their_keys)
 }
 END_TEST
 
+/* 20 000 rows of 64 bytes take two requests. */
+START_TEST(rows_of_one_shard_stay_in_order_however_many_requests_they_take)
+{
+    enum { N = 20000, COLS = 16 };
+    ps_matrix *m = opened("rows", 0, COLS, PS_F32);
+    float(*g)[COLS] = calloc(N, sizeof(*g)), (*got)[COLS] = calloc(N, sizeof(*got));
+    uint64_t         *keys = calloc(N, sizeof(*keys)), at = 0;
+    struct psw_span   push = { .matrix = m, .count = N, .keys = keys, .gradient = g };
+    struct psw_span   pull = { .matrix = m, .count = N, .keys = keys, .value = got };
+    struct ps_ticket *t;
+
+    for (uint64_t i = 0; i < N; i++) {
+        keys[i] = i * 7919 % N;
+        g[i][0] = (float)i;
+        g[i][COLS - 1] = (float)keys[i];
+    }
+    t = move(PSW_PUSH, &push, 1);
+    ck_assert_uint_eq(out.n, 2);
+    for (size_t i = 0; i < out.n; at += sent(i++).ranges[0].count) {
+        struct sent s = sent(i);
+
+        ck_assert_mem_eq(s.parcel->frames[0]->data, keys + at,
+                         s.parcel->frames[0]->len);
+        ck_assert_mem_eq(s.parcel->frames[1]->data, g + at, s.parcel->frames[1]->len);
+    }
+    ck_assert_uint_eq(at, N);
+    psw_ticket_drop(&t);
+    ps_outbox_clear(&out);
+
+    t = move(PSW_PULL, &pull, 1);
+    ck_assert_uint_eq(out.n, 2);
+    for (size_t i = 0, row = 0; i < 2; i++) {
+        struct sent s = sent(i);
+        uint64_t    n = s.ranges[0].count;
+
+        ck_assert_mem_eq(s.parcel->frames[0]->data, keys + row, n * sizeof(*keys));
+        values(s.parcel->route, s.h.request, g + row, n * sizeof(*g));
+        row += n;
+    }
+    assert_ended(t, PS_OK);
+    ck_assert_mem_eq(got, g, N * sizeof(*g));
+    free(keys);
+    free(got);
+    free(g);
+}
+END_TEST
+
 START_TEST(nothing_to_move_is_done_at_once)
 {
     struct psw_span   span = { .matrix = opened("w", 1, 4, PS_F32) };
@@ -1244,6 +1291,8 @@ static Suite *client_suite(void)
     tcase_add_test(one, large_matrix_travels_in_chunks);
     tcase_add_test(one, range_outside_the_matrix_is_refused_before_anything_leaves);
     tcase_add_test(one, pushed_rows_follow_their_keys);
+    tcase_add_test(one,
+                   rows_of_one_shard_stay_in_order_however_many_requests_they_take);
     tcase_add_test(one, nothing_to_move_is_done_at_once);
     tcase_add_test(one, parts_are_counted_anew_in_each_iteration);
     tcase_add_test(one, small_model_takes_one_round_trip);
