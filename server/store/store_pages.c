@@ -1,5 +1,8 @@
 /*
- * store_pages.c - pages of rows that captures hold.
+ * store_pages.c - where the rows of a page are, and pages that captures hold.
+ *
+ * A matrix of a few pages has each where the system puts it; of one that would fill a
+ * huge page and more, they are cut out of such (slabs.h).
  *
  * A page that was captured is marked; the first write to it afterwards copies it, if
  * the capture is still there.  While no page is marked, a write costs one look.
@@ -8,6 +11,40 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+static ps_status new_block(struct psd_rows *r, struct ps_buf **out, bool *alone)
+{
+    const size_t bytes = r->row_bytes << r->page_shift;
+    ps_status    st = PS_OK;
+
+    *alone = bytes > PSD_SLAB_BLOCK_BYTES || r->n_pages * bytes < PSD_HUGE_BYTES;
+    if (*alone) {
+        st = ps_buf_new(out, bytes);
+        if (!st)
+            (*out)->len = bytes;
+        return st;
+    }
+    if (!r->slabs)
+        st = psd_slabs_new(&r->slabs, bytes);
+    return st ? st : psd_slabs_take(r->slabs, out);
+}
+
+ps_status psd_rows_renew(struct psd_rows *r, struct psd_page *page)
+{
+    struct ps_buf *block;
+    bool           alone;
+    ps_status      st = new_block(r, &block, &alone);
+
+    if (st)
+        return st;
+    ps_buf_drop(&page->block);
+    r->n_alone += alone;
+    r->n_alone -= page->alone;
+    page->block = block;
+    page->rows = block->data;
+    page->alone = alone;
+    return PS_OK;
+}
 
 /* Places of the page that were ever used; behind them is nothing to be copied. */
 static size_t used_rows(const struct psd_rows *r, size_t page)
@@ -22,21 +59,20 @@ static size_t used_rows(const struct psd_rows *r, size_t page)
 ps_status psd_rows_own(struct psd_rows *r, uint32_t place)
 {
     struct psd_page *page = &r->pages[place >> r->page_shift];
-    struct ps_buf   *own;
+    struct ps_buf   *was;
     ps_status        st;
 
     if (!page->held)
         return PS_OK;
     if (!ps_buf_sole(page->block)) {
-        st = ps_buf_new(&own, page->block->len);
+        was = ps_buf_share(page->block);
+        st = psd_rows_renew(r, page);
+        if (!st)
+            memcpy(page->rows, was->data,
+                   used_rows(r, place >> r->page_shift) * r->row_bytes);
+        ps_buf_drop(&was);
         if (st)
             return st;
-        own->len = page->block->len;
-        memcpy(own->data, page->rows,
-               used_rows(r, place >> r->page_shift) * r->row_bytes);
-        ps_buf_drop(&page->block);
-        page->block = own;
-        page->rows = own->data;
     }
     page->held = false;
     r->n_held--;

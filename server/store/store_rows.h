@@ -11,6 +11,8 @@
 #ifndef PSD_STORE_STORE_ROWS_H
 #define PSD_STORE_STORE_ROWS_H
 
+#include "server/store/huge.h"
+#include "server/store/slabs.h"
 #include "server/store/store_private.h"
 #include "server/store/store_table.h"
 
@@ -27,6 +29,7 @@ struct psd_page {
     struct ps_buf       *block; /* of the rows */
     uint8_t             *rows;  /* == block->data */
     bool                 held;  /* a capture may hold the block */
+    bool                 alone; /* the block is in no slab */
     struct psd_row_mark *marks; /* NULL when no row ever goes */
 };
 
@@ -37,13 +40,15 @@ struct psd_rows {
     size_t                       row_bytes;  /* values and state */
     unsigned                     page_shift; /* a page has 1 << page_shift rows */
 
-    size_t           n_pages, pages_room;
-    struct psd_page *pages;
-    size_t           n_held;   /* pages with `held` */
-    uint32_t         n_places; /* ever used */
-    uint32_t         free;     /* the first free one; PSD_NOWHERE: none */
-    uint32_t        *tags;     /* [places of all pages]; see psd_store_tag */
-    struct psd_table table;
+    size_t            n_pages, pages_room;
+    struct psd_page  *pages;
+    size_t            n_held;   /* pages with `held` */
+    size_t            n_alone;  /* pages with `alone` */
+    struct psd_slabs *slabs;    /* NULL: not many pages yet */
+    uint32_t          n_places; /* ever used */
+    uint32_t          free;     /* the first free one; PSD_NOWHERE: none */
+    uint32_t         *tags;     /* [places of all pages]; see psd_store_tag */
+    struct psd_table  table;
 
     /* Rows that nobody holds, the one that goes next on top; room for all rows. */
     uint64_t  limit; /* UINT64_MAX: none */
@@ -61,7 +66,13 @@ static inline struct psd_row_mark *psd_rows_mark(const struct psd_rows *r,
     return marks ? &marks[in_page] : NULL; /* it does not evict */
 }
 
-/* store_pages.c: nobody else holds the page of this place afterwards. */
+/* store_pages.c */
+
+/* Gives the page a block of its own; what was in the one before is gone, if nobody else
+ * holds it. */
+ps_status psd_rows_renew(struct psd_rows *rows, struct psd_page *page) PS_CHECKED;
+
+/* Nobody else holds the page of this place afterwards. */
 ps_status psd_rows_own(struct psd_rows *rows, uint32_t place) PS_CHECKED;
 
 /* store_evict.c */

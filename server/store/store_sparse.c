@@ -79,6 +79,7 @@ void psd_rows_free(struct psd_rows **rows)
         ps_buf_drop(&r->pages[i].block);
         free(r->pages[i].marks);
     }
+    psd_slabs_free(&r->slabs);
     free(r->pages);
     free(r->tags);
     free(r->heap);
@@ -111,7 +112,7 @@ static ps_status no_memory(const struct psd_rows *r)
                    r->spec->name, (uintmax_t)r->table.n + 1, r->row_bytes);
 }
 
-static ps_status page_new(struct psd_page *page, const struct psd_rows *r)
+static ps_status page_new(struct psd_page *page, struct psd_rows *r)
 {
     size_t    n = (size_t)1 << r->page_shift;
     ps_status st;
@@ -119,15 +120,10 @@ static ps_status page_new(struct psd_page *page, const struct psd_rows *r)
     *page = (struct psd_page){ 0 };
     if (evicts(r) && !(page->marks = malloc(n * sizeof(*page->marks))))
         return no_memory(r);
-    /* The system backs what is touched, so a page costs what its rows take. */
-    st = ps_buf_new(&page->block, n * r->row_bytes);
-    if (st) {
+    st = psd_rows_renew(r, page);
+    if (st)
         free(page->marks);
-        return st;
-    }
-    page->block->len = n * r->row_bytes;
-    page->rows = page->block->data;
-    return PS_OK;
+    return st;
 }
 
 /* Room to know of one page more, and of what is beside its rows. */
@@ -265,6 +261,8 @@ static ps_status hold_all(struct psd_rows *r, const uint64_t *keys, uint64_t n,
 
         if (i + AHEAD < n)
             next[i % AHEAD] = expect(r, keys[i + AHEAD]);
+        if (i + AHEAD / 2 < n)
+            psd_table_expect_on(&r->table, next[(i + AHEAD / 2) % AHEAD]);
         st = find_or_create(r, hash, &places[i], &again);
         if (st) {
             psd_rows_release(r, places, i);
@@ -437,15 +435,16 @@ void psd_rows_account(const struct psd_rows *r, struct psd_account *a)
     const size_t   value_bytes = r->spec->cols * ps_dtype_bytes(r->spec->dtype);
     const uint64_t places = (uint64_t)r->n_pages << r->page_shift;
     const size_t   beside = evicts(r) ? sizeof(struct psd_row_mark) : 0;
+    const size_t   slabs = r->slabs ? psd_slabs_bytes(r->slabs) : 0;
 
     a->rows += r->table.n;
     a->evicted += r->evicted;
     a->bytes += r->table.n * value_bytes;
     a->state_bytes += r->table.n * (r->row_bytes - value_bytes);
-    a->allocated_bytes += places * (r->row_bytes + beside) +
-                          (r->pages_room << r->page_shift) * sizeof(*r->tags) +
-                          r->table.n_cells * sizeof(*r->table.cells) +
-                          r->heap_room * sizeof(*r->heap);
+    a->allocated_bytes +=
+        (r->n_alone << r->page_shift) * r->row_bytes + slabs + places * beside +
+        (r->pages_room << r->page_shift) * sizeof(*r->tags) +
+        r->table.n_cells * sizeof(*r->table.cells) + r->heap_room * sizeof(*r->heap);
 }
 
 size_t psd_rows_list(const struct psd_rows *r, uint64_t from, size_t room,

@@ -83,6 +83,16 @@ static inline void psd_table_expect(const struct psd_table *table, uint64_t hash
     __builtin_prefetch(psd_table_home(table, hash), 0, 2);
 }
 
+/* Its home is there by now: if there was no room in it, the next line will be looked
+ * at. */
+static inline void psd_table_expect_on(const struct psd_table *table, uint64_t hash)
+{
+    const struct psd_cell *home = psd_table_home(table, hash);
+
+    if (home[PSD_LINE - 1].hash < hash)
+        __builtin_prefetch(home + PSD_LINE, 0, 2);
+}
+
 /* Its cell wherever it is, or NULL when it is not there. */
 struct psd_cell *psd_table_search(const struct psd_table *table, uint64_t hash);
 

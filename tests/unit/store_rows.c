@@ -3,11 +3,14 @@
  * against a model that does everything the slow way, listing while rows come and go.
  */
 #include "common/base/random.h"
+#include "server/store/capture.h"
+#include "server/store/slabs.h"
 #include "server/store/store.h"
 #include "server/store/store_table.h"
 #include "tests/unit/suite.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #define SEED 77u
@@ -565,6 +568,116 @@ START_TEST(rows_are_found_together_as_one_by_one)
 }
 END_TEST
 
+/* ---- pages in slabs -------------------------------------------------------------- */
+
+enum { N_BLOCKS = 300, BLOCK_BYTES = 16 << 10 };
+
+static void *drop_all(void *blocks)
+{
+    for (struct ps_buf **b = blocks; b < (struct ps_buf **)blocks + N_BLOCKS; b++)
+        ps_buf_drop(b);
+    return NULL;
+}
+
+static void take_all(struct psd_slabs *s, struct ps_buf *blocks[N_BLOCKS])
+{
+    int wrong = 0;
+
+    for (int i = 0; i < N_BLOCKS; i++) {
+        ck_assert_ok(psd_slabs_take(s, &blocks[i]));
+        ck_assert_uint_eq(blocks[i]->len, BLOCK_BYTES);
+        ck_assert_uint_eq((uintptr_t)blocks[i]->data % PS_BUF_ALIGN, 0);
+        memset(blocks[i]->data, i % 251, BLOCK_BYTES);
+    }
+    for (int i = 0; i < N_BLOCKS; i++)
+        for (int at = 0; at < BLOCK_BYTES; at++)
+            wrong += blocks[i]->data[at] != i % 251;
+    ck_assert_int_eq(wrong, 0);
+}
+
+START_TEST(blocks_that_were_dropped_anywhere_are_handed_out_again)
+{
+    static struct ps_buf *blocks[N_BLOCKS];
+    struct psd_slabs     *s;
+    size_t                bytes;
+    pthread_t             thread;
+
+    ck_assert_ok(psd_slabs_new(&s, BLOCK_BYTES));
+    take_all(s, blocks);
+    bytes = psd_slabs_bytes(s);
+    ck_assert_uint_ge(bytes, N_BLOCKS * BLOCK_BYTES);
+    for (int round = 0; round < 3; round++) {
+        ck_assert_int_eq(pthread_create(&thread, NULL, drop_all, blocks), 0);
+        pthread_join(thread, NULL);
+        take_all(s, blocks);
+    }
+    ck_assert_uint_eq(psd_slabs_bytes(s), bytes);
+    psd_slabs_free(&s);
+    ck_assert_uint_eq(blocks[7]->data[0],
+                      7); /* its holder's, for as long as it likes */
+    drop_all(blocks);
+}
+END_TEST
+
+static void write_all(const uint64_t *keys, uint32_t *places, uint64_t n, float value)
+{
+    ck_assert_ok(psd_store_hold(m, keys, n, places));
+    ck_assert_ok(psd_store_write_rows(m, places, n));
+    for (uint64_t i = 0; i < n; i++) {
+        void  *state[2];
+        float *w = psd_store_row(m, places[i], state);
+
+        w[COLS - 1] = value + (float)(keys[i] % 1000);
+    }
+    psd_store_release(m, places, n);
+}
+
+static void compare_captured(const struct psd_capture *c, float value)
+{
+    const struct psd_captured_rows *r = c->matrices[0].rows;
+    uint64_t                        wrong = 0;
+
+    for (uint64_t i = 0; i < r->n; i++) {
+        uint32_t       in_page = r->places[i] & ((1u << r->page_shift) - 1);
+        const uint8_t *page = r->pages[r->places[i] >> r->page_shift]->data;
+        const float   *w = (const void *)(page + in_page * r->row_bytes);
+
+        wrong += w[COLS - 1] != value + (float)(r->keys[i] % 1000);
+    }
+    ck_assert_uint_eq(wrong, 0);
+}
+
+/* 3 MiB of rows, so that most of their pages are cut out of slabs. */
+START_TEST(what_a_capture_held_of_a_large_matrix_is_used_again)
+{
+    enum { N = 130000 };
+    uint64_t           *keys = calloc(N, sizeof(*keys)), allocated = 0;
+    uint32_t           *places = calloc(N, sizeof(*places));
+    struct psd_capture *before, *after;
+
+    open_matrix(1, 0, 0, PS_EVICT_NONE);
+    for (uint64_t i = 0; i < N; i++)
+        keys[i] = i * 31;
+    write_all(keys, places, N, 0.0f);
+    for (int round = 0; round < 4; round++) {
+        float value = (float)round * 4096;
+
+        ck_assert_ok(psd_store_capture(store, &before));
+        write_all(keys, places, N, value + 4096);
+        ck_assert_ok(psd_store_capture(store, &after));
+        compare_captured(before, value);
+        compare_captured(after, value + 4096);
+        psd_capture_free(&before);
+        psd_capture_free(&after);
+        if (round == 1)
+            allocated = psd_store_account(store).allocated_bytes;
+    }
+    ck_assert_uint_eq(psd_store_account(store).allocated_bytes, allocated);
+    free(keys);
+    free(places);
+}
+END_TEST
+
 static Suite *store_rows_suite(void)
 {
     Suite *s = suite_create("store_rows");
@@ -572,6 +685,8 @@ static Suite *store_rows_suite(void)
     TCase *limits = tcase_create("limits");
     TCase *lists = tcase_create("lists");
     TCase *repeats = tcase_create("repeats");
+    TCase *slabs = tcase_create("slabs");
+    TCase *pages = tcase_create("pages");
 
     tcase_add_test(table, keys_and_hashes_belong_to_each_other);
     tcase_add_loop_test(table, the_table_does_what_a_plain_list_does, 1, 6);
@@ -599,6 +714,13 @@ static Suite *store_rows_suite(void)
                    a_key_that_comes_twice_is_noticed_though_the_table_grows_in_between);
     tcase_add_test(repeats, rows_are_found_together_as_one_by_one);
     suite_add_tcase(s, repeats);
+
+    tcase_add_test(slabs, blocks_that_were_dropped_anywhere_are_handed_out_again);
+    suite_add_tcase(s, slabs);
+
+    tcase_add_checked_fixture(pages, NULL, close_store);
+    tcase_add_test(pages, what_a_capture_held_of_a_large_matrix_is_used_again);
+    suite_add_tcase(s, pages);
     return s;
 }
 
