@@ -374,6 +374,11 @@ uint32_t psw_client_n_shards(const struct psw_client *c)
     return c->n_shards;
 }
 
+void psw_client_use(struct psw_client *c, struct ps_heap *heap)
+{
+    c->heap = heap;
+}
+
 const char *psw_client_endpoint(const struct psw_client *c, uint32_t shard)
 {
     return c->shards[shard].lane.endpoint;

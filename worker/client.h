@@ -43,6 +43,7 @@
 #ifndef PSW_CLIENT_H
 #define PSW_CLIENT_H
 
+#include "common/base/heap.h"
 #include "common/base/spec.h"
 #include "common/wire/wire.h"
 
@@ -71,6 +72,10 @@ ps_status psw_client_new(struct psw_client              **out,
 
 /* With every ticket and matrix of it. */
 void psw_client_free(struct psw_client **client);
+
+/* What is pushed from now on is put into blocks of this heap, which is lent; NULL: into
+ * ordinary memory. */
+void psw_client_use(struct psw_client *client, struct ps_heap *heap);
 
 /* One message; `in->route` says whether from the coordinator or from which shard.
  * Takes the parcel's buffers.  Cannot fail: what is wrong fails a ticket or is dropped.

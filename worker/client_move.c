@@ -35,7 +35,7 @@ static void name_ranges(const struct psw_pack *pack, struct ps_range *ranges)
 static ps_status add_keys(const struct mover *mv, struct psw_request *r)
 {
     struct ps_buf *b;
-    ps_status      st = ps_buf_new(&b, mv->n_rows * sizeof(uint64_t));
+    ps_status st = ps_heap_buf(mv->client->heap, &b, mv->n_rows * sizeof(uint64_t));
 
     if (st)
         return st;
@@ -65,7 +65,7 @@ static ps_status add_values(const struct mover *mv, const struct psw_pack *pack,
                             struct psw_request *r)
 {
     struct ps_buf *b;
-    ps_status      st = ps_buf_new(&b, pack->bytes);
+    ps_status      st = ps_heap_buf(mv->client->heap, &b, pack->bytes);
 
     if (st)
         return st;

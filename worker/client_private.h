@@ -117,6 +117,7 @@ struct psw_client {
     char                     *coordinator_text, *token_text, *host_text;
 
     struct ps_decoder *decoder;
+    struct ps_heap    *heap; /* for what is pushed; NULL: none */
     struct psw_lane    coordinator;
     uint32_t           n_shards;
     struct psw_shard  *shards;

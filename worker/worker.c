@@ -76,8 +76,13 @@ static ps_status set_polls(ps_worker *w)
     return PS_OK;
 }
 
+/* What the servers were lent they may still read, so nothing is put into that heap any
+ * more. */
 static void disconnect_shards(ps_worker *w)
 {
+    if (w->heap)
+        psw_client_use(w->client, NULL);
+    ps_heap_free(&w->heap);
     while (w->n_links > 0)
         ps_link_close(&w->links[--w->n_links], 0);
     free(w->links);
@@ -100,8 +105,12 @@ static ps_status connect_shards(ps_worker *w)
         st = ps_link_open(&w->links[w->n_links], w->net,
                           psw_client_endpoint(w->client, w->n_links));
         if (!st)
-            w->n_links++;
+            ps_link_share(w->links[w->n_links++]);
     }
+    if (!st)
+        st = ps_heap_new(&w->heap);
+    if (!st)
+        psw_client_use(w->client, w->heap);
     if (!st)
         st = set_polls(w);
     if (st)

@@ -45,6 +45,7 @@ struct ps_worker {
     struct ps_link      **links; /* [n_links] to the shards */
     uint32_t              n_links;
     uint32_t              life;  /* of the client for which they are */
+    struct ps_heap       *heap;  /* of what is pushed over them */
     struct ps_poll       *polls; /* coordinator, wake, shards */
     struct ps_signal     *wake;  /* the heartbeat has heard something */
     struct psw_heartbeat *heartbeat;

@@ -58,6 +58,26 @@ struct ps_buf *ps_buf_share(struct ps_buf *b)
     return b;
 }
 
+static void drop_whole(void *owner)
+{
+    struct ps_buf *whole = owner;
+
+    ps_buf_drop(&whole);
+}
+
+ps_status ps_buf_view(struct ps_buf **out, struct ps_buf *whole, size_t offset,
+                      size_t bytes)
+{
+    struct ps_buf *held = ps_buf_share(whole);
+    ps_status st = ps_buf_adopt(out, whole->data + offset, bytes, drop_whole, held);
+
+    if (st)
+        ps_buf_drop(&held);
+    else
+        (*out)->segment = whole->segment;
+    return st;
+}
+
 void ps_buf_drop(struct ps_buf **b)
 {
     struct ps_buf *gone = *b;

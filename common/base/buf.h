@@ -19,13 +19,16 @@
 
 #define PS_BUF_ALIGN 64u
 
+struct ps_segment;
+
 struct ps_buf {
     uint8_t    *data; /* PS_BUF_ALIGN-aligned, 8-aligned when adopted */
     size_t      len;  /* bytes in use */
     size_t      room; /* bytes allocated, >= len */
     atomic_uint owners;
     void (*release)(void *owner); /* NULL: `data` follows this struct in memory */
-    void *owner;
+    void              *owner;
+    struct ps_segment *segment; /* of a heap (heap.h), where `data` lies; NULL: none */
 };
 
 /* A block with len == 0; its bytes are not initialised. */
@@ -42,6 +45,10 @@ ps_status ps_buf_adopt(struct ps_buf **out, void *data, size_t bytes,
                        void (*release)(void *owner), void *owner) PS_CHECKED;
 
 struct ps_buf *ps_buf_share(struct ps_buf *b);
+
+/* A part of a block as a block of its own; the whole is held as long. */
+ps_status ps_buf_view(struct ps_buf **out, struct ps_buf *whole, size_t offset,
+                      size_t bytes) PS_CHECKED;
 
 /* NULL is fine; *b becomes NULL. */
 void ps_buf_drop(struct ps_buf **b);

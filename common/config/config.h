@@ -42,6 +42,7 @@ struct ps_daemon_config {
     uint32_t keep_snapshots; /* of each shard's part of a run, 2 .. 1024 [2] */
     char    *restore_from;  /* state folder of a psd that is gone, only read; or NULL */
     double   recovery_wait; /* seconds, 0 .. 86400 [30] */
+    bool     shared_memory; /* with workers of the same host and user [true] */
 };
 
 /* `file` NULL: the defaults.  `sets` are "a.b=c" overrides, later ones win. */

@@ -45,6 +45,7 @@ static const cyaml_schema_field_t fields[] = {
     WHOLE("keep_snapshots", keep_snapshots),
     TEXT("restore_from", restore_from, PS_FOLDER_BYTES - 1),
     REAL("recovery_wait", recovery_wait),
+    CYAML_FIELD_BOOL("shared_memory", OPTIONAL, struct ps_daemon_config, shared_memory),
     CYAML_FIELD_END,
 };
 
@@ -86,6 +87,7 @@ static struct ps_daemon_config defaults(void)
         .keep_finished = 16,
         .keep_snapshots = 2,
         .recovery_wait = 30,
+        .shared_memory = true,
     };
 }
 

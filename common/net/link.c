@@ -2,13 +2,23 @@
 #include "common/net/multipart.h"
 #include "common/net/socket.h"
 
+#include "common/base/heap.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
 
+/* From question to question, where no answer helps: a question may be lost with its
+ * connection, and a server elsewhere may come to this host. */
+#define FIRST_PAUSE_NS UINT64_C(100000000)
+#define LAST_PAUSE_NS UINT64_C(60000000000)
+
 struct ps_link {
-    void *socket;
+    void            *socket;
+    struct psn_near *near; /* NULL: the server is elsewhere, or not found yet */
+    bool             sign; /* the server has to hear of the near */
+    uint64_t         ask_ns, pause_ns; /* when to ask next where it is; 0: never */
 };
 
 static ps_status check_peer(const char *endpoint)
@@ -52,6 +62,7 @@ void ps_link_close(struct ps_link **link, int linger_ms)
     *link = NULL;
     if (!l)
         return;
+    psn_near_drop(&l->near);
     if (l->socket) {
         zmq_setsockopt(l->socket, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
         zmq_close(l->socket);
@@ -59,15 +70,103 @@ void ps_link_close(struct ps_link **link, int linger_ms)
     free(l);
 }
 
+/* ---- on one host --------------------------------------------------------------- */
+
+static void ask(struct ps_link *l)
+{
+    struct psn_envelope e = { .kind = PSN_WHERE };
+
+    if (ps_multipart_say(l->socket, NULL, &e))
+        ps_log(PS_LOG_DEBUG, "link: the server was not asked where it is");
+    l->ask_ns = ps_now_ns() + l->pause_ns;
+    if (l->pause_ns < LAST_PAUSE_NS)
+        l->pause_ns *= 2;
+}
+
+void ps_link_share(struct ps_link *l)
+{
+    l->pause_ns = FIRST_PAUSE_NS;
+    ask(l);
+}
+
+bool ps_link_is_near(const struct ps_link *l)
+{
+    return l->near && psn_near_is_up(l->near);
+}
+
+int ps_link_near_fd(const struct ps_link *l)
+{
+    return l->near ? psn_near_fd(l->near) : -1;
+}
+
+/* A server that has gone may come again, on this host too.  One that does not keep to
+ * the rules may still read what it was lent, so that stays as it is. */
+void ps_link_near_ready(struct ps_link *l)
+{
+    if (psn_near_listen(l->near)) {
+        if (!psn_near_has_ended(l->near))
+            return;
+        psn_near_drop(&l->near);
+        ps_link_share(l);
+    } else if (psn_near_is_up(l->near)) {
+        l->sign = true;
+    }
+}
+
+/* PS_ERR_TIMEOUT: it was for this room. */
+static ps_status open_envelope(struct ps_link *l, const struct psn_envelope *e,
+                               struct ps_parcel *p)
+{
+    if (e->kind == PSN_HERE && !p->head) {
+        if (!l->near && psn_near_connect(&l->near, e->name))
+            l->near = NULL;
+        return PS_ERR_TIMEOUT;
+    }
+    if (e->kind != PSN_LOANS || !l->near ||
+        memcmp(e->name, psn_near_key(l->near), PSN_KEY_BYTES) != 0)
+        return PS_ERR_BAD_MESSAGE;
+    return psn_near_borrow(l->near, e, p);
+}
+
+/* A server that sends what it could lend has not heard of this near. */
+static bool lends_too_little(const struct ps_parcel *p)
+{
+    for (uint32_t i = 0; i < p->n_frames; i++)
+        if (p->frames[i]->len >= PS_HEAP_LEAST_BYTES)
+            return true;
+    return false;
+}
+
+/* ---- messages ------------------------------------------------------------------ */
+
 ps_status ps_link_send(struct ps_link *l, struct ps_parcel *p)
 {
-    return ps_multipart_send(l->socket, false, p);
+    ps_status st;
+    bool      sign;
+
+    if (!l->near && l->ask_ns && l->ask_ns < ps_now_ns())
+        ask(l);
+    if (!l->near || !psn_near_is_up(l->near))
+        return ps_multipart_send(l->socket, false, p, NULL, false);
+    psn_near_sweep(l->near);
+    sign = psn_near_has_returned(l->near) || l->sign;
+    st = ps_multipart_send(l->socket, false, p, l->near, sign);
+    l->sign = sign && st != PS_OK;
+    return st;
 }
 
 ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out)
 {
-    ps_status st = ps_multipart_receive(l->socket, false, out);
+    struct psn_envelope e;
+    ps_status           st = ps_multipart_receive(l->socket, false, out, &e);
 
+    if (!st && e.kind != PSN_NONE) {
+        st = open_envelope(l, &e, out);
+        if (st)
+            ps_parcel_drop(out);
+    } else if (!st && l->near && lends_too_little(out)) {
+        l->sign = true;
+    }
     if (st != PS_ERR_BAD_MESSAGE)
         return st;
     ps_log(PS_LOG_DEBUG, "link: dropped a malformed message");

@@ -14,13 +14,14 @@
  * frame would pin. */
 #define KEEP_BYTES (8u << 10)
 
-/* Part numbers of a ROUTER's message; a DEALER's begins with the header. */
-enum { ADDRESS_PART, HEAD_PART, FRAMES_PART };
+/* Part numbers of a ROUTER's message; a DEALER's begins with the envelope, or where
+ * there is none the header. */
+enum { ADDRESS_PART, ENVELOPE_PART, HEAD_PART, FRAMES_PART };
 
 #define PARTS_MAX (FRAMES_PART + PS_FRAMES_MAX)
 
 struct parts {
-    uint32_t  n;
+    uint32_t  n, n_loans;
     zmq_msg_t part[PARTS_MAX];
 };
 
@@ -66,14 +67,43 @@ static ps_status add_buf(struct parts *m, struct ps_buf **b, size_t limit)
     return PS_OK;
 }
 
+static ps_status add_envelope(struct parts *m, const struct psn_envelope *e)
+{
+    uint8_t bytes[PSN_ENVELOPE_BYTES];
+
+    return add_copy(m, bytes, psn_envelope_write(e, bytes));
+}
+
+/* Lends what can be lent; the other frames stay in the parcel. */
+static void lend(struct psn_envelope *e, struct ps_parcel *p, struct psn_near *near)
+{
+    uint32_t kept = 0;
+
+    e->kind = PSN_LOANS;
+    memcpy(e->name, psn_near_key(near), sizeof(e->name));
+    for (uint32_t i = 0; i < p->n_frames; i++) {
+        if (p->frames[i]->len > PS_FRAME_BYTES ||
+            !psn_near_lend(near, p->frames[i], &e->loans[e->n_loans])) {
+            p->frames[kept++] = p->frames[i];
+            continue;
+        }
+        e->loans[e->n_loans++].frame = i;
+        ps_buf_drop(&p->frames[i]);
+    }
+    p->n_frames = kept;
+}
+
 /* Everything that can be refused is refused here, before the first part is sent. */
-static ps_status pack(struct parts *m, bool router, struct ps_parcel *p)
+static ps_status pack(struct parts *m, bool router, struct ps_parcel *p,
+                      const struct psn_envelope *e)
 {
     ps_status st = PS_OK;
 
     m->n = 0;
     if (router)
         st = add_copy(m, p->route.id, p->route.bytes);
+    if (!st && e->kind)
+        st = add_envelope(m, e);
     if (!st)
         st = add_buf(m, &p->head, PS_HEADER_BYTES);
     for (uint32_t i = 0; st == PS_OK && i < p->n_frames; i++)
@@ -120,27 +150,63 @@ static ps_status refused(int why)
     return ps_fail(PS_ERR_SYSTEM, "message: cannot send: %s", zmq_strerror(why));
 }
 
-ps_status ps_multipart_send(void *socket, bool router, struct ps_parcel *p)
+/* *nothing: not even the first part has been sent. */
+static ps_status send_parts(void *socket, struct parts *m, bool *nothing)
 {
-    struct parts m;
-    ps_status    st = pack(&m, router, p);
+    ps_status st = PS_OK;
 
-    ps_parcel_drop(p);
-    if (st)
-        return st;
-    if (send_part(socket, &m, 0) < 0) {
+    *nothing = send_part(socket, m, 0) < 0;
+    if (*nothing) {
         st = refused(errno);
-        close_from(&m, 0);
+        close_from(m, 0);
         return st;
     }
     /* When the connection breaks in between, ZeroMQ takes back what it has and
      * swallows the rest up to the last part, so the rest has to be offered too. */
-    for (uint32_t i = 1; i < m.n; i++) {
-        if (send_part(socket, &m, i) < 0) {
+    for (uint32_t i = 1; i < m->n; i++) {
+        if (send_part(socket, m, i) < 0) {
             st = PS_ERR_TIMEOUT;
-            zmq_msg_close(&m.part[i]);
+            zmq_msg_close(&m->part[i]);
         }
     }
+    return st;
+}
+
+ps_status ps_multipart_send(void *socket, bool router, struct ps_parcel *p,
+                            struct psn_near *near, bool sign)
+{
+    struct parts        m;
+    struct psn_envelope e;
+    bool                nothing = true;
+    ps_status           st;
+
+    e.kind = PSN_NONE;
+    e.n_loans = 0;
+    if (near)
+        lend(&e, p, near);
+    if (e.n_loans == 0 && !sign)
+        e.kind = PSN_NONE;
+    st = pack(&m, router, p, &e);
+    ps_parcel_drop(p);
+    if (!st)
+        st = send_parts(socket, &m, &nothing);
+    if (nothing && e.n_loans > 0)
+        psn_near_take_back(near, e.n_loans);
+    return st;
+}
+
+ps_status ps_multipart_say(void *socket, const struct ps_route *to,
+                           const struct psn_envelope *e)
+{
+    struct parts m = { 0 };
+    bool         nothing;
+    ps_status    st = to ? add_copy(&m, to->id, to->bytes) : PS_OK;
+
+    if (!st)
+        st = add_envelope(&m, e);
+    if (!st)
+        return send_parts(socket, &m, &nothing);
+    close_from(&m, 0);
     return st;
 }
 
@@ -188,13 +254,22 @@ static ps_status take_address(struct ps_route *from, zmq_msg_t *part)
     return PS_OK;
 }
 
-static ps_status take_part(struct ps_parcel *out, uint32_t number, zmq_msg_t *part)
+/* No header begins with a zero: it would be a field of number 0. */
+static bool is_envelope(zmq_msg_t *part)
+{
+    return zmq_msg_size(part) > 0 && *(const uint8_t *)zmq_msg_data(part) == 0;
+}
+
+static ps_status take_part(struct ps_parcel *out, struct psn_envelope *e,
+                           uint32_t number, zmq_msg_t *part)
 {
     size_t    bytes = zmq_msg_size(part);
     ps_status st;
 
     if (number == ADDRESS_PART)
         return take_address(&out->route, part);
+    if (number == ENVELOPE_PART)
+        return psn_envelope_read(e, zmq_msg_data(part), bytes);
     if (number == HEAD_PART)
         return bytes == 0 || bytes > PS_HEADER_BYTES ? PS_ERR_BAD_MESSAGE
                                                      : take_buf(&out->head, part);
@@ -221,25 +296,30 @@ static ps_status receive_part(void *socket, zmq_msg_t *part)
     return ps_fail(PS_ERR_SYSTEM, "message: cannot receive: %s", zmq_strerror(errno));
 }
 
-ps_status ps_multipart_receive(void *socket, bool router, struct ps_parcel *out)
+ps_status ps_multipart_receive(void *socket, bool router, struct ps_parcel *out,
+                               struct psn_envelope *e)
 {
     ps_status st = PS_OK, got;
-    uint32_t  number = router ? ADDRESS_PART : HEAD_PART;
+    uint32_t  number = router ? ADDRESS_PART : ENVELOPE_PART;
     zmq_msg_t part;
     bool      more;
 
     *out = (struct ps_parcel){ 0 };
+    e->kind = PSN_NONE;
+    e->n_loans = 0;
     do {
         if ((got = receive_part(socket, &part))) {
             ps_parcel_drop(out);
             return got; /* before the first part: a message is there whole or not */
         }
         more = zmq_msg_more(&part);
+        if (number == ENVELOPE_PART && !is_envelope(&part))
+            number = HEAD_PART;
         if (st == PS_OK)
-            st = take_part(out, number++, &part);
+            st = take_part(out, e, number++, &part);
         zmq_msg_close(&part);
     } while (more); /* also after a failure: the rest must not pass for a message */
-    if (st == PS_OK && !out->head)
+    if (st == PS_OK && !out->head && (e->kind == PSN_NONE || e->kind == PSN_LOANS))
         st = PS_ERR_BAD_MESSAGE;
     if (st)
         ps_parcel_drop(out);

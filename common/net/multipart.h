@@ -1,32 +1,43 @@
 /*
  * multipart.h - a parcel as the parts of one ZeroMQ message, inside this room.
  *
- *     [return address] header [frame]...
+ *     [return address] [envelope] header [frame]...
  *
- * The return address is there on ROUTER sockets only; it is the parcel's route.
+ * The return address is there on ROUTER sockets only; it is the parcel's route.  An
+ * envelope (near.h) names frames that lie in memory which both ends can see, or is a
+ * word of this room and all there is.
  *
  * Thread: the socket's.
  */
 #ifndef PS_NET_MULTIPART_H
 #define PS_NET_MULTIPART_H
 
-#include "common/base/parcel.h"
+#include "common/net/near.h"
 
 /*
  * All parts or none.  Takes the parcel's buffers in every case; a frame of 64 KiB or
- * more is handed to ZeroMQ, which drops it when it has left.
+ * more is handed to ZeroMQ, which drops it when it has left.  `near` (NULL: none) is
+ * lent what it can be; `sign`: the message says of which near it is though nothing is
+ * lent.
  *
  * PS_ERR_TIMEOUT       no room in the queue
  * PS_ERR_UNAVAILABLE   (ROUTER) nobody has this return address
  * PS_ERR_LIMIT         a frame that the peer would refuse
  */
-ps_status ps_multipart_send(void *socket, bool router, struct ps_parcel *p) PS_CHECKED;
+ps_status ps_multipart_send(void *socket, bool router, struct ps_parcel *p,
+                            struct psn_near *near, bool sign) PS_CHECKED;
+
+/* An envelope alone.  `to`: on ROUTER sockets, else NULL. */
+ps_status ps_multipart_say(void *socket, const struct ps_route *to,
+                           const struct psn_envelope *e) PS_CHECKED;
 
 /*
  * The next message, if it is there already; else PS_ERR_TIMEOUT.  PS_ERR_BAD_MESSAGE:
- * there was one, it was not a parcel, and it is gone.
+ * there was one, it was not a parcel, and it is gone.  *e is its envelope, of kind
+ * PSN_NONE if it has none; what that lends is not among the parcel's frames yet.
+ * Without a header (out->head is NULL) the envelope is all there was.
  */
-ps_status ps_multipart_receive(void *socket, bool router,
-                               struct ps_parcel *out) PS_CHECKED;
+ps_status ps_multipart_receive(void *socket, bool router, struct ps_parcel *out,
+                               struct psn_envelope *e) PS_CHECKED;
 
 #endif

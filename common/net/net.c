@@ -46,11 +46,31 @@ static bool item_of(const struct ps_poll *p, zmq_pollitem_t *item)
     return p->server || p->link || p->signal;
 }
 
+/* The same of its neighbours on this host. */
+static bool near_item_of(const struct ps_poll *p, zmq_pollitem_t *item)
+{
+    *item = (zmq_pollitem_t){ .fd = -1, .events = ZMQ_POLLIN };
+    if (p->server)
+        item->fd = ps_server_near_fd(p->server);
+    else if (p->link)
+        item->fd = ps_link_near_fd(p->link);
+    return item->fd >= 0;
+}
+
+/* What this room does by itself. */
+static void serve_near(const struct ps_poll *p)
+{
+    if (p->server)
+        ps_server_near_ready(p->server);
+    else
+        ps_link_near_ready(p->link);
+}
+
 ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
 {
-    zmq_pollitem_t  items[PS_POLLS_MAX];
-    struct ps_poll *of[PS_POLLS_MAX];
-    int             n_items = 0;
+    zmq_pollitem_t  items[2 * PS_POLLS_MAX];
+    struct ps_poll *of[2 * PS_POLLS_MAX];
+    int             n_items = 0, n_own;
 
     if (n > PS_POLLS_MAX)
         return ps_fail(PS_ERR_LIMIT, "net: waiting for %zu sources, at most %u", n,
@@ -60,12 +80,19 @@ ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
         if (item_of(&polls[i], &items[n_items]))
             of[n_items++] = &polls[i];
     }
+    n_own = n_items;
+    for (size_t i = 0; i < n; i++)
+        if (near_item_of(&polls[i], &items[n_items]))
+            of[n_items++] = &polls[i];
     if (zmq_poll(items, n_items, timeout_ms) < 0)
         return errno == EINTR ? PS_OK
                               : ps_fail(PS_ERR_SYSTEM, "net: cannot wait: %s",
                                         zmq_strerror(errno));
-    for (int i = 0; i < n_items; i++)
+    for (int i = 0; i < n_own; i++)
         of[i]->ready = items[i].revents != 0;
+    for (int i = n_own; i < n_items; i++)
+        if (items[i].revents)
+            serve_near(of[i]);
     return PS_OK;
 }
 

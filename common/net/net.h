@@ -47,6 +47,19 @@ ps_status ps_link_open(struct ps_link **out, struct ps_net *net,
 void ps_link_close(struct ps_link **l, int linger_ms);
 
 /*
+ * From now on frames that lie in a heap (common/base/heap.h) are lent to peers of the
+ * same host and user instead of being sent, and what they lend is taken;
+ * doc/protocol.md, "On one host".  Where that cannot be, all goes as before.  Before a
+ * link that has lent something is closed, its owner must have stopped taking blocks
+ * from the heap.
+ */
+void ps_server_share(struct ps_server *s);
+void ps_link_share(struct ps_link *l);
+
+/* Is what lies in heaps lent? */
+bool ps_link_is_near(const struct ps_link *l);
+
+/*
  * Takes the parcel's buffers in every case.  A server sends to the peer of the route; a
  * link has only one way to go.
  *

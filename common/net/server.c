@@ -1,5 +1,6 @@
 /* server.c - a bound ROUTER as ps_server; see net.h. */
 #include "common/net/multipart.h"
+#include "common/net/port.h"
 #include "common/net/socket.h"
 
 #include <errno.h>
@@ -12,9 +13,10 @@
 #include <zmq.h>
 
 struct ps_server {
-    void    *socket;
-    uint64_t dropped;
-    char     endpoint[PS_ENDPOINT_BYTES]; /* as bound */
+    void            *socket;
+    struct psn_port *port; /* NULL: it does not share */
+    uint64_t         dropped;
+    char             endpoint[PS_ENDPOINT_BYTES]; /* as bound */
 };
 
 /* The file of an ipc:// endpoint; NULL when it has none. */
@@ -128,6 +130,7 @@ void ps_server_close(struct ps_server **server)
         unlink(file_of(s->endpoint));
     if (s->socket)
         zmq_close(s->socket);
+    psn_port_close(&s->port);
     free(s);
 }
 
@@ -141,15 +144,74 @@ uint64_t ps_server_dropped(const struct ps_server *s)
     return s->dropped;
 }
 
+/* ---- on one host --------------------------------------------------------------- */
+
+void ps_server_share(struct ps_server *s)
+{
+    if (!s->port && psn_port_open(&s->port))
+        ps_log(PS_LOG_DEBUG, "%s: shares no memory: %s", s->endpoint,
+               ps_log_last_error());
+}
+
+int ps_server_near_fd(const struct ps_server *s)
+{
+    return s->port ? psn_port_fd(s->port) : -1;
+}
+
+void ps_server_near_ready(struct ps_server *s)
+{
+    psn_port_serve(s->port);
+}
+
+/* Not answering is an answer: then everything goes as bytes. */
+static void say_here(struct ps_server *s, const struct ps_route *to)
+{
+    struct psn_envelope e = { .kind = PSN_HERE };
+
+    if (!s->port)
+        return;
+    memcpy(e.name, psn_port_name(s->port), sizeof(e.name));
+    if (ps_multipart_say(s->socket, to, &e))
+        ps_log(PS_LOG_DEBUG, "%s: a peer was not told the name", s->endpoint);
+}
+
+/* PS_ERR_TIMEOUT: it was for this room. */
+static ps_status open_envelope(struct ps_server *s, const struct psn_envelope *e,
+                               struct ps_parcel *p)
+{
+    struct psn_near *near;
+
+    if (e->kind == PSN_WHERE && !p->head) {
+        say_here(s, &p->route);
+        return PS_ERR_TIMEOUT;
+    }
+    near = e->kind == PSN_LOANS && s->port ? psn_port_from(s->port, e->name, &p->route)
+                                           : NULL;
+    if (!near)
+        return e->n_loans == 0 && p->head ? PS_OK : PS_ERR_BAD_MESSAGE;
+    psn_near_sweep(near);
+    return e->n_loans ? psn_near_borrow(near, e, p) : PS_OK;
+}
+
+/* ---- messages ------------------------------------------------------------------ */
+
 ps_status ps_server_send(struct ps_server *s, struct ps_parcel *p)
 {
-    return ps_multipart_send(s->socket, true, p);
+    struct psn_near *near = s->port ? psn_port_of(s->port, &p->route) : NULL;
+
+    return ps_multipart_send(s->socket, true, p, near, false);
 }
 
 ps_status ps_server_receive(struct ps_server *s, struct ps_parcel *out)
 {
-    ps_status st = ps_multipart_receive(s->socket, true, out);
+    struct psn_envelope e;
+    ps_status           st = ps_multipart_receive(s->socket, true, out, &e);
 
+    if (!st && e.kind != PSN_NONE) {
+        st = open_envelope(s, &e, out);
+        if (st)
+            ps_parcel_drop(out);
+    }
     if (st != PS_ERR_BAD_MESSAGE)
         return st;
     s->dropped++;

@@ -20,4 +20,10 @@ void *ps_server_socket(struct ps_server *s);
 void *ps_link_socket(struct ps_link *l);
 int   ps_signal_fd(const struct ps_signal *s);
 
+/* Readable: near_ready.  -1: it has none. */
+int  ps_server_near_fd(const struct ps_server *s);
+int  ps_link_near_fd(const struct ps_link *l);
+void ps_server_near_ready(struct ps_server *s);
+void ps_link_near_ready(struct ps_link *l);
+
 #endif

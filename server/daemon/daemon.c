@@ -28,7 +28,8 @@ ps_status psd_daemon_start_shards(struct psd_daemon *d)
         .clerk = d->clerk,
         .shard = { .control = d->control,
                    .backend = &psd_backend_cpu,
-                   .can_save = d->clerk != NULL },
+                   .can_save = d->clerk != NULL,
+                   .shares = d->config->shared_memory },
     };
 
     while (d->n_shards < d->config->shards) {

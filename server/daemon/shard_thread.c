@@ -188,6 +188,8 @@ static ps_status start(struct psd_shard_thread               *t,
     if (st)
         return st;
     strcpy(t->endpoint, ps_server_endpoint(t->server));
+    if (o->shard.shares)
+        ps_server_share(t->server);
     t->failed = o->failed;
     failed = pthread_create(&t->thread, NULL, run, t);
     if (failed)

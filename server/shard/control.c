@@ -110,7 +110,10 @@ static ps_status make_job(struct psd_request *r)
         st = psd_job_new(&fresh, &r->h);
     if (st)
         return st;
-    st = psd_job_members(fresh, &r->h);
+    if (sh->options.shares)
+        st = psd_store_share(fresh->store);
+    if (!st)
+        st = psd_job_members(fresh, &r->h);
     if (st) {
         psd_job_free(&fresh); /* a job without its members would say OK the next time */
         return st;

@@ -60,6 +60,7 @@ static ps_status answer(struct psd_request *r, const struct psd_matrix *m)
 {
     size_t           room = most_rows(m, r->h.ranges->count);
     uint32_t        *places = malloc(room * sizeof(*places));
+    struct ps_heap  *heap = psd_store_heap(r->job->store);
     struct ps_buf   *frames[2] = { NULL, NULL };
     struct ps_header h = { .kind = PS_MSG_ROWS_OK,
                            .request = r->h.request,
@@ -72,9 +73,9 @@ static ps_status answer(struct psd_request *r, const struct psd_matrix *m)
         st = ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory to list %zu rows",
                      m->spec.name, room);
     if (!st)
-        st = ps_buf_new(&frames[0], room * sizeof(uint64_t));
+        st = ps_heap_buf(heap, &frames[0], room * sizeof(uint64_t));
     if (!st)
-        st = ps_buf_new(&frames[1], room * m->spec.cols * m->element_bytes);
+        st = ps_heap_buf(heap, &frames[1], room * m->spec.cols * m->element_bytes);
     if (!st) {
         collect(m, r->h.after, room, places, frames, &h.after);
         st = ps_wire_send(r->out, &r->in->route, &h, frames, frames[0]->len ? 2 : 0);

@@ -18,6 +18,8 @@ struct answer {
     uint32_t       n;
     struct ps_buf *frames[PS_FRAMES_MAX];
     struct ps_buf *open; /* == frames[n - 1] while small ranges go into it */
+
+    struct ps_heap *heap; /* where frames are made; NULL: anywhere */
 };
 
 static void drop_answer(struct answer *a)
@@ -39,28 +41,17 @@ static ps_status add_frame(struct answer *a, struct ps_buf **frame)
     return PS_OK;
 }
 
-static void drop_chunk(void *owner)
-{
-    struct ps_buf *chunk = owner;
-
-    ps_buf_drop(&chunk);
-}
-
 static ps_status add_view(struct answer *a, struct ps_buf *chunk, size_t offset,
                           size_t bytes)
 {
-    struct ps_buf *held = ps_buf_share(chunk);
     struct ps_buf *view;
-    ps_status      st;
+    ps_status      st = PS_OK;
 
     if (offset == 0 && bytes == chunk->len)
-        return add_frame(a, &held);
-    st = ps_buf_adopt(&view, chunk->data + offset, bytes, drop_chunk, held);
-    if (st) {
-        ps_buf_drop(&held);
-        return st;
-    }
-    return add_frame(a, &view);
+        view = ps_buf_share(chunk);
+    else
+        st = ps_buf_view(&view, chunk, offset, bytes);
+    return st ? st : add_frame(a, &view);
 }
 
 /* `bytes` of room in the open frame, padded to the next multiple of 8. */
@@ -70,8 +61,8 @@ static ps_status room_for(struct answer *a, size_t bytes, uint8_t **out)
 
     if (!a->open || a->open->room - a->open->len < padded) {
         struct ps_buf *fresh;
-        ps_status      st = ps_buf_new(
-                 &fresh, padded > VIEW_BYTES * 4 ? padded : (size_t)VIEW_BYTES * 4);
+        ps_status      st = ps_heap_buf(
+                 a->heap, &fresh, padded > VIEW_BYTES * 4 ? padded : (size_t)VIEW_BYTES * 4);
 
         if (!st) {
             struct ps_buf *keep = fresh;
@@ -188,6 +179,7 @@ ps_status psd_pull_run(struct psd_request *r)
         psd_request_believe(r, r->h.seq, r->h.clock);
     if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
         return psd_request_park(r);
+    a.heap = psd_store_heap(r->job->store);
     st = collect(r, &a);
     if (st) {
         drop_answer(&a);

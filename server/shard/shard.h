@@ -23,6 +23,7 @@ struct psd_shard_options {
     uint64_t control; /* secret that the coordinator's messages must carry */
     const struct psd_backend *backend;
     bool                      can_save; /* its driver does errands: see errand.h */
+    bool shares; /* its driver can show memory to others: common/base/heap.h */
 };
 
 /* What a shard refused without being able to answer, and other odd things. */

@@ -189,7 +189,7 @@ static void fill_piece(const struct fresh *f, struct psd_chunk *c, uint64_t from
 static ps_status chunk_room(const struct psd_matrix *m, struct psd_chunk *c)
 {
     size_t    bytes = c->n * m->element_bytes;
-    ps_status st = ps_buf_new(&c->value, bytes);
+    ps_status st = ps_heap_buf(m->heap, &c->value, bytes);
 
     for (uint32_t i = 0; !st && i < m->n_state; i++) {
         st = ps_buf_new(&c->state[i], bytes);
@@ -207,7 +207,7 @@ static ps_status make_chunk(const struct fresh *f, struct psd_chunk *c)
     const struct psd_chunk *source = find_chunk(f, at, &next);
     ps_status               st;
 
-    if (source && source->first == c->first && source->n == c->n) {
+    if (source && source->first == c->first && source->n == c->n && !f->matrix->heap) {
         psd_chunk_share(c, source);
         return PS_OK;
     }

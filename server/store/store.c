@@ -21,6 +21,16 @@ ps_status psd_store_new(struct psd_store **out, uint32_t shard, uint64_t seed)
     return PS_OK;
 }
 
+ps_status psd_store_share(struct psd_store *s)
+{
+    return ps_heap_new(&s->heap);
+}
+
+struct ps_heap *psd_store_heap(const struct psd_store *s)
+{
+    return s->heap;
+}
+
 void psd_chunk_drop(struct psd_chunk *c)
 {
     ps_buf_drop(&c->value);
@@ -58,6 +68,7 @@ void psd_store_free(struct psd_store **store)
     for (size_t i = 0; i < s->n_matrices; i++)
         matrix_free(s->matrices[i]);
     free(s->matrices);
+    ps_heap_free(&s->heap);
     free(s);
 }
 
@@ -132,7 +143,7 @@ static ps_status chunk_new(struct psd_chunk *c, const struct psd_matrix *m,
                            uint64_t seed, const struct ps_piece *piece)
 {
     size_t    bytes = piece->count * m->element_bytes;
-    ps_status st = ps_buf_new(&c->value, bytes);
+    ps_status st = ps_heap_buf(m->heap, &c->value, bytes);
 
     if (st)
         return st;
@@ -187,6 +198,7 @@ static ps_status matrix_new(struct psd_matrix **out, const struct psd_store *s,
         return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory", spec->name);
     m->spec = *spec;
     m->place = *place;
+    m->heap = s->heap;
     m->n_state = n_state;
     m->element_bytes = ps_dtype_bytes(spec->dtype);
     st = spec->sparse
@@ -243,11 +255,19 @@ struct psd_chunk *psd_store_chunk(struct psd_matrix *m, uint64_t first)
 }
 
 /* A copy of *held in *own, if somebody else holds it too; else nothing. */
-static ps_status copy_shared(struct ps_buf **own, const struct ps_buf *held)
+static ps_status copy_shared(struct ps_heap *heap, struct ps_buf **own,
+                             const struct ps_buf *held)
 {
+    ps_status st;
+
     if (!held || ps_buf_sole(held) || PSD_PLANTED(PLANT_TORN))
         return PS_OK;
-    return ps_buf_copy(own, held->data, held->len);
+    st = ps_heap_buf(heap, own, held->len);
+    if (st)
+        return st;
+    memcpy((*own)->data, held->data, held->len);
+    (*own)->len = held->len;
+    return PS_OK;
 }
 
 static void put(struct ps_buf **held, struct ps_buf **own)
@@ -262,10 +282,10 @@ static void put(struct ps_buf **held, struct ps_buf **own)
 ps_status psd_store_write(struct psd_matrix *m, struct psd_chunk *c)
 {
     struct psd_chunk own = { .n = 0 };
-    ps_status        st = copy_shared(&own.value, c->value);
+    ps_status        st = copy_shared(m->heap, &own.value, c->value);
 
     for (uint32_t i = 0; st == PS_OK && i < m->n_state; i++)
-        st = copy_shared(&own.state[i], c->state[i]);
+        st = copy_shared(NULL, &own.state[i], c->state[i]);
     if (st) {
         psd_chunk_drop(&own);
         return st;

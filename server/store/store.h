@@ -20,7 +20,7 @@
 #ifndef PSD_STORE_STORE_H
 #define PSD_STORE_STORE_H
 
-#include "common/base/buf.h"
+#include "common/base/heap.h"
 #include "common/place/place.h"
 
 #define PSD_STORE_STATE_MAX 2u
@@ -41,6 +41,7 @@ struct psd_matrix {
     size_t                element_bytes;
     uint64_t              steps; /* updates applied here; for bias correction */
 
+    struct ps_heap   *heap;     /* the store's */
     size_t            n_chunks; /* dense: sorted by `first` */
     struct psd_chunk *chunks;
     struct psd_rows  *rows; /* sparse */
@@ -51,6 +52,13 @@ struct psd_store;
 ps_status psd_store_new(struct psd_store **out, uint32_t shard,
                         uint64_t seed) PS_CHECKED;
 void      psd_store_free(struct psd_store **store);
+
+/* From now on parameters of dense matrices lie in a heap, where other processes can be
+ * shown them. */
+ps_status psd_store_share(struct psd_store *store) PS_CHECKED;
+
+/* NULL: it does not share. */
+struct ps_heap *psd_store_heap(const struct psd_store *store);
 
 /*
  * Creates this shard's part of the matrix, initialised; `spec->number` is its name

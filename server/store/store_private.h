@@ -18,6 +18,7 @@
 struct psd_store {
     uint32_t            shard;
     uint64_t            seed;
+    struct ps_heap     *heap; /* NULL: parameters lie in ordinary memory */
     size_t              n_matrices;
     struct psd_matrix **matrices; /* sorted by number; the structs never move */
 };

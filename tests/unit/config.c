@@ -363,7 +363,8 @@ static const struct {
     { "listen: tcp://127.0.0.1:0\nshard: 2\n", NULL,
       ":2: shard: unknown key, expected one of listen, coordinator, shard_listen, "
       "shards, token, insecure_plaintext, log_level, worker_silence, shard_timeout, "
-      "max_jobs, keep_finished, state, keep_snapshots, restore_from, recovery_wait" },
+      "max_jobs, keep_finished, state, keep_snapshots, restore_from, recovery_wait, "
+      "shared_memory" },
     { "state: a\nkeep_snapshots: 1\n", NULL,
       ":2: keep_snapshots: 1 is out of range, expected 2 to 1024" },
     { "recovery_wait: 86401\n", NULL,
@@ -814,6 +815,7 @@ START_TEST(an_empty_daemon_file_is_all_defaults)
     ck_assert_uint_eq(d->keep_snapshots, 2);
     ck_assert_ptr_null(d->restore_from);
     ck_assert_double_eq(d->recovery_wait, 30);
+    ck_assert(d->shared_memory);
 }
 END_TEST
 
@@ -979,12 +981,13 @@ START_TEST(a_printed_daemon_config_loads_as_it_was)
     size_t                   bytes;
     FILE                    *f = open_memstream(&text, &bytes);
 
-    ck_assert_ok(load_daemon("coordinator: tcp://a:1\nshards: 3\ntoken: 'x: \"'\n"
-                             "insecure_plaintext: true\nlog_level: warning\n"
-                             "worker_silence: 1.1\nshard_timeout: 2\nmax_jobs: 5\n"
-                             "keep_finished: 0\nstate: /a b\nkeep_snapshots: 7\n"
-                             "restore_from: /c\nrecovery_wait: 0.5\n",
-                             NULL));
+    ck_assert_ok(
+        load_daemon("coordinator: tcp://a:1\nshards: 3\ntoken: 'x: \"'\n"
+                    "insecure_plaintext: true\nlog_level: warning\n"
+                    "worker_silence: 1.1\nshard_timeout: 2\nmax_jobs: 5\n"
+                    "keep_finished: 0\nstate: /a b\nkeep_snapshots: 7\n"
+                    "restore_from: /c\nrecovery_wait: 0.5\nshared_memory: false\n",
+                    NULL));
     ck_assert_ok(ps_daemon_config_print(d, f));
     fclose(f);
     write_file(text, bytes);
@@ -1005,6 +1008,7 @@ START_TEST(a_printed_daemon_config_loads_as_it_was)
     ck_assert_uint_eq(again->keep_snapshots, 7);
     ck_assert_str_eq(again->restore_from, "/c");
     ck_assert_double_eq(again->recovery_wait, 0.5);
+    ck_assert(!again->shared_memory);
     ps_daemon_config_free(&again);
 }
 END_TEST
@@ -1131,6 +1135,7 @@ START_TEST(shipped_daemon_file_says_the_defaults)
     ck_assert_uint_eq(d->keep_snapshots, none->keep_snapshots);
     ck_assert_ptr_null(d->restore_from);
     ck_assert_double_eq(d->recovery_wait, none->recovery_wait);
+    ck_assert(d->shared_memory == none->shared_memory);
     ps_daemon_config_free(&none);
 }
 END_TEST

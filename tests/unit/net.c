@@ -200,7 +200,7 @@ START_TEST(many_parcels_arrive_in_order)
     struct ps_parcel p = parcel_of(10, 1, &bytes), got;
 
     for (uint8_t i = 0; i < 200; i++) {
-        struct ps_parcel one = { .head = buf_of(2, i), .n_frames = 1 };
+        struct ps_parcel one = { .head = buf_of(2, (uint8_t)(i + 1)), .n_frames = 1 };
 
         one.frames[0] = ps_buf_share(p.frames[0]);
         send_shared(&one);
@@ -208,7 +208,7 @@ START_TEST(many_parcels_arrive_in_order)
         if (i < 8)
             continue; /* keeps up to eight under way */
         got = at_server();
-        ck_assert_uint_eq(got.head->data[0], i - 8);
+        ck_assert_uint_eq(got.head->data[0], i + 1 - 8);
         ps_parcel_drop(&got);
     }
     ps_parcel_drop(&p);
@@ -303,11 +303,12 @@ static void *stranger(void **context)
 
 static void stranger_sends(void *socket, const size_t *part_bytes, size_t n)
 {
-    static uint8_t zeros[PS_FRAME_BYTES + 1];
+    static uint8_t bytes[PS_FRAME_BYTES + 1];
 
+    memset(bytes, 1, sizeof(bytes));
     for (size_t i = 0; i < n; i++)
         ck_assert_int_ge(
-            zmq_send(socket, zeros, part_bytes[i], i + 1 < n ? ZMQ_SNDMORE : 0), 0);
+            zmq_send(socket, bytes, part_bytes[i], i + 1 < n ? ZMQ_SNDMORE : 0), 0);
 }
 
 static void dropped_is(uint64_t expected)
