@@ -25,7 +25,7 @@
 #define IN_FLIGHT_MAX 8u
 #define PUSHES_MAX (1u << 22)    /* of one measurement */
 #define PUSHES_ENOUGH (1u << 20) /* then back to zero */
-#define TIMEOUT_MS 60000
+#define TIMEOUT_MS 30000
 
 static const struct size {
     const char *name;
@@ -80,11 +80,6 @@ static uint32_t in_flight(const struct size *size)
 static uint64_t elements(const struct matrix *m)
 {
     return m->size->bytes / sizeof(float);
-}
-
-static float gradient_at(uint64_t i)
-{
-    return 1 + (float)(i * UINT64_C(0x9e3779b97f4a7c15) >> 63);
 }
 
 /* ---- the limit ------------------------------------------------------------------ */
@@ -170,12 +165,12 @@ static ps_status wrong_value(const struct dense *d, const struct matrix *m, uint
                    "dense/%s, %s: element %ju is %g, expected %g after %u "
                    "pushes",
                    d->transport, m->size->name, (uintmax_t)i, (double)value,
-                   (double)m->pushed * (double)gradient_at(i), m->pushed);
+                   (double)m->pushed * (double)bench_gradient_at(i), m->pushed);
 }
 
 static bool is_right(const struct matrix *m, uint64_t i, float value)
 {
-    return value == (float)m->pushed * gradient_at(i);
+    return value == (float)m->pushed * bench_gradient_at(i);
 }
 
 /* Only the ends, of each value while time is measured; they are made wrong before. */
@@ -368,7 +363,7 @@ static ps_status make_room(struct dense *d)
         return ps_fail(PS_ERR_NO_MEMORY, "dense/%s: no memory for values of %ju MiB",
                        d->transport, (uintmax_t)(d->bytes >> 20));
     for (uint64_t i = 0; i < d->bytes / sizeof(float); i++) {
-        d->gradient[i] = gradient_at(i);
+        d->gradient[i] = bench_gradient_at(i);
         d->value[i] = 0;
     }
     return PS_OK;
@@ -434,10 +429,10 @@ static ps_status open_all(void *self, struct bench_run *run)
     return st;
 }
 
-static ps_status close_all(void *self)
+static ps_status close_all(void *self, ps_status so_far)
 {
     struct dense *d = self;
-    ps_status     st = ps_worker_close(&d->worker), ended;
+    ps_status     st = bench_leave(&d->worker, so_far), ended;
 
     bench_raw_close(&d->raw);
     ended = bench_servers_stop(&d->servers);

@@ -1,6 +1,7 @@
 /* load.c - see load.h. */
 #include "bench/load.h"
 
+#include "bench/suite.h"
 #include "common/base/random.h"
 #include "common/net/net.h"
 
@@ -11,7 +12,7 @@
 #include <string.h>
 
 #define RATE 0.5f /* a power of two: counts of steps are exact */
-#define TIMEOUT_MS 60000
+#define TIMEOUT_MS 30000
 
 static const struct kind {
     const char  *name;
@@ -165,7 +166,7 @@ ps_status bench_load_open(struct bench_load **out, const char *coordinator,
     l->n_requests = rows / batch;
     st = fill(l, coordinator);
     if (st) {
-        ps_status ignored = bench_load_close(&l); /* the first reason counts */
+        ps_status ignored = bench_load_close(&l, st); /* the first reason counts */
 
         (void)ignored;
         return st;
@@ -174,7 +175,7 @@ ps_status bench_load_open(struct bench_load **out, const char *coordinator,
     return PS_OK;
 }
 
-ps_status bench_load_close(struct bench_load **load)
+ps_status bench_load_close(struct bench_load **load, ps_status so_far)
 {
     struct bench_load *l = *load;
     ps_status          st = PS_OK;
@@ -184,7 +185,7 @@ ps_status bench_load_close(struct bench_load **load)
         return PS_OK;
     for (uint32_t w = 0; w < l->workers; w++) {
         struct hand *h = &l->hands[w];
-        ps_status    closed = ps_worker_close(&h->worker);
+        ps_status    closed = bench_leave(&h->worker, so_far);
 
         st = st ? st : closed;
         for (int o = 0; o < BENCH_ORDERS; o++) {

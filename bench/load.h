@@ -41,7 +41,8 @@ struct bench_load;
  * multiple of `batch`, the rows of a request. */
 ps_status bench_load_open(struct bench_load **out, const char *coordinator,
                           uint32_t workers, uint64_t rows, uint32_t batch) PS_CHECKED;
-ps_status bench_load_close(struct bench_load **load) PS_CHECKED;
+/* After a failure without waiting for anything. */
+ps_status bench_load_close(struct bench_load **load, ps_status so_far) PS_CHECKED;
 
 /* The keys of a worker's requests, one behind the other: [rows]. */
 const uint64_t *bench_load_keys(const struct bench_load *load, uint32_t worker,

@@ -7,6 +7,7 @@
  * psbench(1) is its manual, README.md tells how to read what comes out.
  */
 #include "bench/command.h"
+#include "bench/idle.h"
 #include "bench/raw.h"
 #include "bench/suite.h"
 #include "common/base/limits.h"
@@ -19,8 +20,10 @@
 
 #define CONGESTION "/proc/sys/net/ipv4/tcp_congestion_control"
 
-static const struct bench_suite *const suites[] = { &bench_dense, &bench_small,
-                                                    &bench_sparse };
+static const struct bench_suite *const suites[] = {
+    &bench_dense, &bench_small,   &bench_sparse,
+    &bench_bsp,   &bench_kernels, &bench_footprint,
+};
 
 #define N_SUITES (sizeof(suites) / sizeof(suites[0]))
 
@@ -63,6 +66,8 @@ static void usage(FILE *to)
           "  -n, --rows=N       sparse: rows of each matrix, a multiple of the batch  "
           "[1000000]\n"
           "  -b, --batch=N      sparse: rows of a request  [10000]\n"
+          "  -m, --model=MIB    bsp, memory: of the model  [64]\n"
+          "  -e, --elements=N   kernel: of each array in memory  [100000000]\n"
           "  -j, --json         one object a line, and everything else to standard "
           "error\n"
           "  -q, --quiet        no progress\n"
@@ -94,6 +99,8 @@ static int take_option(struct bench_options *o, int letter)
     case 'n': return bench_count("rows", optarg, 1u << 30, &o->rows);
     case 'b': /* what fits one frame, in psd's requests as in the raw ones */
         return bench_count("batch", optarg, PS_CHUNK_BYTES / 64, &o->batch);
+    case 'm': return bench_count("model", optarg, 1024, &o->model_mib);
+    case 'e': return bench_count("elements", optarg, 1u << 30, &o->elements);
     case 'j': o->json = true; return -1;
     case 'q': o->progress = false; return -1;
     case 'h': usage(stdout); return 0;
@@ -112,6 +119,8 @@ static int take_options(struct bench_options *o, int argc, char **argv)
         { "alone", no_argument, NULL, 'a' },
         { "rows", required_argument, NULL, 'n' },
         { "batch", required_argument, NULL, 'b' },
+        { "model", required_argument, NULL, 'm' },
+        { "elements", required_argument, NULL, 'e' },
         { "json", no_argument, NULL, 'j' },
         { "quiet", no_argument, NULL, 'q' },
         { "help", no_argument, NULL, 'h' },
@@ -120,7 +129,7 @@ static int take_options(struct bench_options *o, int argc, char **argv)
     };
     int letter, code = -1;
 
-    while (code < 0 && (letter = getopt_long(argc, argv, "o:lr:s:an:b:jqhV",
+    while (code < 0 && (letter = getopt_long(argc, argv, "o:lr:s:an:b:m:e:jqhV",
                                              long_options, NULL)) != -1)
         code = take_option(o, letter);
     if (code < 0 && optind < argc)
@@ -141,8 +150,10 @@ static void print_head(const struct bench_options *o)
         memcpy(congestion, "?\n", 3);
     if (f)
         fclose(f);
-    fprintf(o->notes, "psbench --rounds=%u --seconds=%g --rows=%u --batch=%u",
-            o->rounds, o->seconds, o->rows, o->batch);
+    fprintf(o->notes,
+            "psbench --rounds=%u --seconds=%g --rows=%u --batch=%u --model=%u "
+            "--elements=%u",
+            o->rounds, o->seconds, o->rows, o->batch, o->model_mib, o->elements);
     for (size_t i = 0; i < o->n_only; i++)
         fprintf(o->notes, " --only='%s'", o->only[i]);
     fprintf(o->notes, "%s%s\npsd %s, ZeroMQ %s, ", o->alone ? " --alone" : "",
@@ -158,12 +169,16 @@ int main(int argc, char **argv)
                                .seconds = 0.2,
                                .rows = 1000000,
                                .batch = 10000,
+                               .model_mib = 64,
+                               .elements = 100000000,
                                .progress = isatty(STDERR_FILENO) };
     int                  code;
 
     if (argc > 3 && strcmp(argv[1], "raw-server") == 0)
         return bench_raw_serve(argv[2], argv + 3, (size_t)argc - 3);
     bench_begin("psbench");
+    if (argc > 1 && strcmp(argv[1], "idle") == 0)
+        return bench_idle_run(argc - 1, argv + 1);
     code = take_options(&o, argc, argv);
     if (code >= 0)
         return code;

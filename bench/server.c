@@ -4,7 +4,9 @@
 #include "tools/find.h"
 #include "tools/folder.h"
 
+#include <errno.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +15,6 @@
 
 #define START_MS 30000 /* for a server to be ready */
 #define GRACE_MS 5000  /* between SIGTERM and SIGKILL */
-
-enum { PSD, RAW };
 
 static ps_status no_memory(void)
 {
@@ -53,13 +53,9 @@ static ps_status died(const struct process *p)
     return ps_fail(PS_ERR_UNAVAILABLE, "%s", text);
 }
 
-/* Waits until the process has written `file`, and reads `n` lines of it. */
-static ps_status read_endpoints(struct process *p, const char           *file,
-                                char (*lines)[PS_ENDPOINT_BYTES], size_t n)
+ps_status bench_await_file(struct process *p, const char *file)
 {
     const struct timespec tick = { .tv_nsec = 5000000 };
-    FILE                 *f;
-    size_t                got = 0;
 
     for (int waited = 0; access(file, R_OK) != 0; waited += 5) {
         if (process_ended(p))
@@ -69,6 +65,19 @@ static ps_status read_endpoints(struct process *p, const char           *file,
                            START_MS / 1000);
         nanosleep(&tick, NULL);
     }
+    return PS_OK;
+}
+
+/* Waits until the process has written `file`, and reads `n` lines of it. */
+static ps_status read_endpoints(struct process *p, const char           *file,
+                                char (*lines)[PS_ENDPOINT_BYTES], size_t n)
+{
+    FILE     *f;
+    size_t    got = 0;
+    ps_status st = bench_await_file(p, file);
+
+    if (st)
+        return st;
     if (!(f = fopen(file, "r")))
         return ps_fail(PS_ERR_SYSTEM, "cannot read %s: %m", file);
     while (got < n && fgets(lines[got], PS_ENDPOINT_BYTES, f)) {
@@ -95,7 +104,7 @@ static void endpoint_of(const struct bench_servers *s, const char *transport,
 static ps_status start_psd(struct bench_servers *s, const char *transport,
                            enum bench_more more)
 {
-    struct process *p = &s->processes[PSD];
+    struct process *p = &s->processes[BENCH_PSD];
     char           *none[] = { NULL };
     char           *program = NULL, *at = folder_path(s->folder, "psd.at");
     char            set[] = "--set", listen[PS_ENDPOINT_BYTES + 8], shards[32];
@@ -124,7 +133,7 @@ static ps_status start_psd(struct bench_servers *s, const char *transport,
 /* This program once more, in its other role. */
 static ps_status start_raw(struct bench_servers *s, const char *transport)
 {
-    struct process *p = &s->processes[RAW];
+    struct process *p = &s->processes[BENCH_RAW_SERVER];
     char           *none[] = { NULL };
     char           *at = folder_path(s->folder, "raw.at");
     char            self[] = "/proc/self/exe", role[] = "raw-server";
@@ -147,13 +156,17 @@ static ps_status start_raw(struct bench_servers *s, const char *transport)
 ps_status bench_servers_start(struct bench_servers *s, const char *transport,
                               size_t shards, enum bench_more more)
 {
-    static const char *const names[] = { [PSD] = "psd", [RAW] = "raw server" };
-    static const char *const logs[] = { [PSD] = "psd.log", [RAW] = "raw.log" };
-    ps_status                st;
+    static const char *const names[] = {
+        [BENCH_PSD] = "psd", [BENCH_RAW_SERVER] = "raw server"
+    };
+    static const char *const logs[] = {
+        [BENCH_PSD] = "psd.log", [BENCH_RAW_SERVER] = "raw.log"
+    };
+    ps_status st;
 
     *s = (struct bench_servers){ .shards = shards };
     st = make_folder(&s->folder);
-    for (int i = PSD; !st && i <= RAW; i++) {
+    for (int i = 0; !st && i < BENCH_SERVERS; i++) {
         snprintf(s->processes[i].name, sizeof(s->processes[i].name), "%s", names[i]);
         if (!(s->processes[i].log = folder_path(s->folder, logs[i])))
             st = no_memory();
@@ -174,15 +187,47 @@ ps_status bench_servers_stop(struct bench_servers *s)
 {
     ps_status st = PS_OK;
 
-    for (int i = PSD; i <= RAW; i++)
+    for (int i = 0; i < BENCH_SERVERS; i++)
         if (!st && s->processes[i].pid > 0 && process_ended(&s->processes[i]))
             st = died(&s->processes[i]);
-    process_stop_all(s->processes, 2, GRACE_MS);
-    for (int i = PSD; i <= RAW; i++)
+    process_stop_all(s->processes, BENCH_SERVERS, GRACE_MS);
+    for (int i = 0; i < BENCH_SERVERS; i++)
         process_free(&s->processes[i]);
     if (s->folder)
         nftw(s->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     free(s->folder);
     s->folder = NULL;
     return st;
+}
+
+ps_status bench_process_seconds(const struct process *p, double *seconds)
+{
+    struct timespec used;
+    clockid_t       clock;
+    int             failed = clock_getcpuclockid(p->pid, &clock);
+
+    if (failed || clock_gettime(clock, &used))
+        return ps_fail(PS_ERR_SYSTEM, "%s: its processor time cannot be read: %s",
+                       p->name, strerror(failed ? failed : errno));
+    *seconds = (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+    return PS_OK;
+}
+
+ps_status bench_process_bytes(pid_t pid, double *bytes)
+{
+    char     path[64];
+    uint64_t pages = 0;
+    FILE    *f;
+    int      got = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    if ((f = fopen(path, "re"))) {
+        got = fscanf(f, "%*u %" SCNu64, &pages);
+        fclose(f);
+    }
+    if (got != 1)
+        return ps_fail(PS_ERR_SYSTEM, "process %d: its memory cannot be read",
+                       (int)pid);
+    *bytes = (double)pages * (double)sysconf(_SC_PAGESIZE);
+    return PS_OK;
 }

@@ -11,9 +11,15 @@
 #include "common/base/limits.h"
 #include "tools/process.h"
 
+enum bench_server {
+    BENCH_PSD,
+    BENCH_RAW_SERVER,
+    BENCH_SERVERS,
+};
+
 struct bench_servers {
-    char          *folder;       /* of sockets and logs */
-    struct process processes[2]; /* psd, raw */
+    char          *folder; /* of sockets and logs */
+    struct process processes[BENCH_SERVERS];
     char           coordinator[PS_ENDPOINT_BYTES];
     size_t         shards;
     char           raw[BENCH_RAW_SHARDS][PS_ENDPOINT_BYTES];
@@ -35,5 +41,14 @@ ps_status bench_servers_start(struct bench_servers *s, const char *transport,
 /* Ends what runs and removes the folder.  PS_ERR_UNAVAILABLE when one of them had ended
  * by itself; the sentence says how. */
 ps_status bench_servers_stop(struct bench_servers *s) PS_CHECKED;
+
+/* Waits until the process has written `file`, which it moves there as a whole. */
+ps_status bench_await_file(struct process *p, const char *file) PS_CHECKED;
+
+/* Processor time that it has used until now, of all its threads. */
+ps_status bench_process_seconds(const struct process *p, double *seconds) PS_CHECKED;
+
+/* What it holds in memory now. */
+ps_status bench_process_bytes(pid_t pid, double *bytes) PS_CHECKED;
 
 #endif

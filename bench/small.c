@@ -26,7 +26,7 @@
 #define COLS 16u
 #define KEYS 16u /* of a request with several */
 #define IN_FLIGHT 256u
-#define TIMEOUT_MS 60000
+#define TIMEOUT_MS 30000
 #define ROW_BYTES (COLS * sizeof(float))
 
 /* Pushes or pulls, one at a time or many, of one key or several. */
@@ -345,10 +345,10 @@ static ps_status open_all(void *self, struct bench_run *run)
     return st ? st : join(s);
 }
 
-static ps_status close_all(void *self)
+static ps_status close_all(void *self, ps_status so_far)
 {
     struct small *s = self;
-    ps_status     st = ps_worker_close(&s->worker), ended;
+    ps_status     st = bench_leave(&s->worker, so_far), ended;
 
     bench_raw_close(&s->raw);
     ended = bench_servers_stop(&s->servers);

@@ -273,10 +273,10 @@ static ps_status open_all(void *self, struct bench_run *run)
     return st;
 }
 
-static ps_status close_all(void *self)
+static ps_status close_all(void *self, ps_status so_far)
 {
     struct sparse *s = self;
-    ps_status      st = bench_load_close(&s->load), ended;
+    ps_status      st = bench_load_close(&s->load, so_far), ended;
 
     for (uint32_t w = 0; w < WORKERS; w++)
         bench_raw_close(&s->raw[w]);

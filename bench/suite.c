@@ -74,6 +74,19 @@ ps_status bench_measure(const struct bench_run *run, const char *what,
     return st ? st : bench_series_add(series, rate);
 }
 
+ps_status bench_leave(ps_worker **worker, ps_status so_far)
+{
+    if (!so_far)
+        return ps_worker_close(worker);
+    ps_worker_abandon(worker, "the measurement failed");
+    return PS_OK;
+}
+
+float bench_gradient_at(uint64_t i)
+{
+    return 1 + (float)(i * UINT64_C(0x9e3779b97f4a7c15) >> 63);
+}
+
 static uint64_t available_memory(void)
 {
     char     line[128];
@@ -129,7 +142,7 @@ static ps_status measure_all(const struct bench_suite *suite, void *self,
         st = suite->prove(self, run);
     if (!st)
         st = print_results(run);
-    closed = suite->close(self);
+    closed = suite->close(self, st);
     return st ? st : closed;
 }
 

@@ -19,6 +19,7 @@
 
 #include "bench/report.h"
 
+#include <ps/worker.h>
 #include <stdio.h>
 
 #define BENCH_ONLY 16u  /* patterns */
@@ -28,7 +29,8 @@ struct bench_options {
     uint32_t    rounds;
     double      seconds;          /* of each measurement, about */
     uint32_t    rows, batch;      /* sparse: of a matrix, of a request */
-    uint32_t    elements;         /* kernels: of each array in memory */
+    uint32_t    model_mib;        /* bsp, memory: of the model */
+    uint32_t    elements;         /* kernel: of each array in memory */
     const char *only[BENCH_ONLY]; /* patterns of the cases' names; none: all */
     size_t      n_only;
     bool        alone; /* without limits, for a profiler */
@@ -52,14 +54,15 @@ struct bench_suite {
     size_t      self_bytes; /* of what it keeps, zeroed before `choose` */
 
     void (*choose)(void *self, struct bench_run *run, size_t setting);
-    /* Only with cases; `close` comes after all of them, however they went. */
+    /* Only with cases; `close` comes after all of them, and is told how they went. */
     ps_status (*open)(void *self, struct bench_run *run);
     ps_status (*round)(void *self, struct bench_run *run);
     ps_status (*prove)(void *self, struct bench_run *run);
-    ps_status (*close)(void *self);
+    ps_status (*close)(void *self, ps_status so_far);
 };
 
-extern const struct bench_suite bench_dense, bench_small, bench_sparse;
+extern const struct bench_suite bench_dense, bench_small, bench_sparse, bench_bsp,
+    bench_kernels, bench_footprint;
 
 /* What psd is reached by; a suite has a setting for each. */
 #define BENCH_TRANSPORTS 2u
@@ -83,6 +86,13 @@ ps_status bench_next(const struct bench_run *run, const char *what) PS_CHECKED;
 ps_status bench_measure(const struct bench_run *run, const char *what,
                         bench_work_fn *work, void *const *ctx, size_t n,
                         struct bench_series *series) PS_CHECKED;
+
+/* Leaves the job; after a failure without waiting for anything.  NULL is fine. */
+ps_status bench_leave(ps_worker **worker, ps_status so_far) PS_CHECKED;
+
+/* A gradient whose sums are exact: element i is 1 or 2, at random, so that values in a
+ * wrong place are seen. */
+float bench_gradient_at(uint64_t i);
 
 /* Is there so much memory to be had?  PS_ERR_NO_MEMORY says for what there is not. */
 ps_status bench_expect_memory(const char *what, uint64_t bytes) PS_CHECKED;

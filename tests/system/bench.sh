@@ -4,7 +4,7 @@
 . "$top_srcdir/tests/system/lib.sh"
 . "$top_srcdir/tests/system/json.sh"
 
-plan 33
+plan 46
 
 bench=$top_builddir/psbench
 export PSD_BINDIR="$top_builddir" TMPDIR="$work"
@@ -60,7 +60,7 @@ ok "and is JSON" is_json first.json
 is "every row was applied once, in each setting" \
     "$(grep -cE '^tally: [1-9][0-9]*000 rows pushed over (tcp|ipc), each applied once$' notes)" 4
 is "the command that repeats it is told" "$(head -n 1 notes)" \
-    "psbench --rounds=2 --seconds=0.01 --rows=3000 --batch=1000 --only='sparse/*' --json"
+    "psbench --rounds=2 --seconds=0.01 --rows=3000 --batch=1000 --model=64 --elements=100000000 --only='sparse/*' --json"
 is "nothing is left behind" "$(ls -d psbench-* 2>/dev/null)" ""
 
 measure --only='sparse/ipc/2s1w/pull/*' --alone
@@ -79,6 +79,17 @@ ok "small requests are measured" measure --only='small/*'
 is "one at a time and many, over tcp and ipc" "$(cases_of)" 16
 every_value
 
+# ---- rounds, kernels and memory ----------------------------------------------------------
+ok "rounds are measured" measure --only='bsp/*' --model=1
+is "of 1, 2 and 4 workers, by time and processor time" "$(cases_of)" 48
+every_value
+ok "kernels are measured" measure --only='kernel/*' --elements=100003
+is "in memory and in a chunk" "$(cases_of)" 22
+every_value
+ok "memory is measured" measure --only='memory/*' --model=1
+is "of psd and workers" "$(cases_of)" 5
+every_value
+
 # ---- the program -------------------------------------------------------------------------
 ends "the cases are listed" 0 '^sparse/tcp/1s1w/push-add/random/1$' "$bench" --list
 ends "the table is printed" 0 '^dense/tcp/push/4KiB  *[0-9.]* [GMk]*B/s  *[0-9.]*\.\.' \
@@ -92,9 +103,9 @@ ends "a psd that does not start is named" 69 'psd ended with exit code 71: no me
 
 # A psd that acknowledges a push now and then without doing it has no results.
 ln -sf "$top_builddir/tests/system/psd_forgetful" psd
-for suite in dense small sparse; do
+for suite in dense small sparse bsp; do
     PSD_BINDIR="$work" measure --only="$suite/tcp/*push*/4KiB" --only="$suite/tcp/push/requests" \
-        --only="$suite/tcp/1s1w/push-add/random/1"
+        --only="$suite/tcp/1s1w/push-add/random/1" --only="$suite/tcp/2w/adam/round" --model=1
     is "work that was not done is found: $suite" "$?$(wc -c <lines.json)" 650
 done
 rm psd
