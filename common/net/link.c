@@ -15,10 +15,13 @@
 #define LAST_PAUSE_NS UINT64_C(60000000000)
 
 struct ps_link {
+    struct ps_net   *net;
     void            *socket;
+    void            *side; /* over ipc to the same server, when that is here; or NULL */
     struct psn_near *near; /* NULL: the server is elsewhere, or not found yet */
-    bool             sign; /* the server has to hear of the near */
-    uint64_t         ask_ns, pause_ns; /* when to ask next where it is; 0: never */
+    uint8_t          name[PSN_NAME_BYTES]; /* of the server behind it */
+    bool             sign;                 /* the server has to hear of the near */
+    uint64_t         ask_ns, pause_ns;     /* when to ask next where it is; 0: never */
 };
 
 static ps_status check_peer(const char *endpoint)
@@ -43,6 +46,7 @@ ps_status ps_link_open(struct ps_link **out, struct ps_net *net, const char *end
     l = calloc(1, sizeof(*l));
     if (!l)
         return ps_fail(PS_ERR_NO_MEMORY, "cannot connect to %s: no memory", endpoint);
+    l->net = net;
     st = ps_socket_new(&l->socket, net, ZMQ_DEALER, endpoint);
     if (st == PS_OK && zmq_connect(l->socket, endpoint))
         st = ps_fail(PS_ERR_BAD_ARG, "cannot connect to %s: %s", endpoint,
@@ -55,6 +59,15 @@ ps_status ps_link_open(struct ps_link **out, struct ps_net *net, const char *end
     return PS_OK;
 }
 
+static void close_socket(void **socket, int linger_ms)
+{
+    if (!*socket)
+        return;
+    zmq_setsockopt(*socket, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
+    zmq_close(*socket);
+    *socket = NULL;
+}
+
 void ps_link_close(struct ps_link **link, int linger_ms)
 {
     struct ps_link *l = *link;
@@ -63,10 +76,8 @@ void ps_link_close(struct ps_link **link, int linger_ms)
     if (!l)
         return;
     psn_near_drop(&l->near);
-    if (l->socket) {
-        zmq_setsockopt(l->socket, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
-        zmq_close(l->socket);
-    }
+    close_socket(&l->side, linger_ms);
+    close_socket(&l->socket, linger_ms);
     free(l);
 }
 
@@ -99,6 +110,17 @@ int ps_link_near_fd(const struct ps_link *l)
     return l->near ? psn_near_fd(l->near) : -1;
 }
 
+/* What was sent before goes its way, and its answers too. */
+static void connect_side(struct ps_link *l)
+{
+    char endpoint[PS_ENDPOINT_BYTES];
+
+    psn_near_ipc(l->name, endpoint);
+    if (ps_socket_new(&l->side, l->net, ZMQ_DEALER, endpoint) ||
+        zmq_connect(l->side, endpoint))
+        close_socket(&l->side, 0);
+}
+
 /* A server that has gone may come again, on this host too.  One that does not keep to
  * the rules may still read what it was lent, so that stays as it is. */
 void ps_link_near_ready(struct ps_link *l)
@@ -107,9 +129,12 @@ void ps_link_near_ready(struct ps_link *l)
         if (!psn_near_has_ended(l->near))
             return;
         psn_near_drop(&l->near);
+        close_socket(&l->side, 0);
         ps_link_share(l);
     } else if (psn_near_is_up(l->near)) {
         l->sign = true;
+        if (!l->side && psn_near_has_ipc(l->near))
+            connect_side(l);
     }
 }
 
@@ -118,6 +143,7 @@ static ps_status open_envelope(struct ps_link *l, const struct psn_envelope *e,
                                struct ps_parcel *p)
 {
     if (e->kind == PSN_HERE && !p->head) {
+        memcpy(l->name, e->name, sizeof(l->name));
         if (!l->near && psn_near_connect(&l->near, e->name))
             l->near = NULL;
         return PS_ERR_TIMEOUT;
@@ -150,7 +176,7 @@ ps_status ps_link_send(struct ps_link *l, struct ps_parcel *p)
         return ps_multipart_send(l->socket, false, p, NULL, false);
     psn_near_sweep(l->near);
     sign = psn_near_has_returned(l->near) || l->sign;
-    st = ps_multipart_send(l->socket, false, p, l->near, sign);
+    st = ps_multipart_send(l->side ? l->side : l->socket, false, p, l->near, sign);
     l->sign = sign && st != PS_OK;
     return st;
 }
@@ -158,8 +184,11 @@ ps_status ps_link_send(struct ps_link *l, struct ps_parcel *p)
 ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out)
 {
     struct psn_envelope e;
-    ps_status           st = ps_multipart_receive(l->socket, false, out, &e);
+    ps_status           st =
+        l->side ? ps_multipart_receive(l->side, false, out, &e) : PS_ERR_TIMEOUT;
 
+    if (st == PS_ERR_TIMEOUT)
+        st = ps_multipart_receive(l->socket, false, out, &e);
     if (!st && e.kind != PSN_NONE) {
         st = open_envelope(l, &e, out);
         if (st)
@@ -176,4 +205,9 @@ ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out)
 void *ps_link_socket(struct ps_link *l)
 {
     return l->socket;
+}
+
+void *ps_link_side(struct ps_link *l)
+{
+    return l->side;
 }

@@ -25,7 +25,7 @@
 /* What is said on the unix socket; each comes with a descriptor, except GONE. */
 enum word {
     WORD_HELLO = 1, /* link: its key, and the page where it gives back */
-    WORD_WELCOME,   /* server: its page */
+    WORD_WELCOME,   /* server: its page; number 1: it has the address of ipc */
     WORD_FOREIGN,   /* server: of another user, no page */
     WORD_SEGMENT,   /* number, bytes */
     WORD_GONE,      /* number */
@@ -51,7 +51,7 @@ struct borrowed_segment {
 struct psn_near {
     atomic_uint holders; /* the owner and each buffer that is borrowed */
     int         fd;
-    bool        up, ended, foreign, server;
+    bool        up, ended, foreign, server, ipc;
     uint8_t     key[PSN_KEY_BYTES];
 
     /* Lent. */
@@ -260,15 +260,29 @@ void psn_near_drop(struct psn_near **near)
     let_go(n);
 }
 
+static void print_name(const uint8_t *name, char out[2 * PSN_NAME_BYTES + 1])
+{
+    for (unsigned i = 0; i < PSN_NAME_BYTES; i++)
+        snprintf(out + 2 * i, 3, "%02x", name[i]);
+}
+
+void psn_near_ipc(const uint8_t name[PSN_NAME_BYTES], char out[PS_ENDPOINT_BYTES])
+{
+    char text[2 * PSN_NAME_BYTES + 1];
+
+    print_name(name, text);
+    snprintf(out, PS_ENDPOINT_BYTES, "ipc://@psd-%s-messages", text);
+}
+
 static socklen_t address_of(struct sockaddr_un *at, const uint8_t *name)
 {
-    /* Abstract: begins with a NUL, and goes with its process. */
-    int n = snprintf(at->sun_path + 1, sizeof(at->sun_path) - 1, "psd-");
+    char text[2 * PSN_NAME_BYTES + 1];
+    int  n;
 
+    print_name(name, text);
     at->sun_family = AF_UNIX;
-    at->sun_path[0] = '\0';
-    for (unsigned i = 0; i < PSN_NAME_BYTES; i++)
-        n += snprintf(at->sun_path + 1 + n, 3, "%02x", name[i]);
+    at->sun_path[0] = '\0'; /* abstract: goes with its process */
+    n = snprintf(at->sun_path + 1, sizeof(at->sun_path) - 1, "psd-%s", text);
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
@@ -321,7 +335,7 @@ ps_status psn_near_connect(struct psn_near **out, const uint8_t name[PSN_NAME_BY
     return st;
 }
 
-ps_status psn_near_accept(struct psn_near **out, int fd)
+ps_status psn_near_accept(struct psn_near **out, int fd, bool ipc)
 {
     bool      foreign = is_foreign(fd);
     ps_status st = near_new(out, fd);
@@ -330,6 +344,7 @@ ps_status psn_near_accept(struct psn_near **out, int fd)
         return st;
     (*out)->server = true;
     (*out)->foreign = foreign;
+    (*out)->ipc = ipc;
     return PS_OK;
 }
 
@@ -341,6 +356,11 @@ int psn_near_fd(const struct psn_near *n)
 const uint8_t *psn_near_key(const struct psn_near *n)
 {
     return n->key;
+}
+
+bool psn_near_has_ipc(const struct psn_near *n)
+{
+    return n->ipc;
 }
 
 bool psn_near_is_up(const struct psn_near *n)
@@ -374,7 +394,8 @@ static ps_status take_page(struct psn_near *n, int fd)
 static ps_status take_hello(struct psn_near *n, const struct note *note, int fd)
 {
     struct note answer = { .word = n->foreign ? WORD_FOREIGN : WORD_WELCOME,
-                           .protocol = PROTOCOL };
+                           .protocol = PROTOCOL,
+                           .number = n->ipc };
 
     memcpy(n->key, note->key, sizeof(n->key));
     if (n->foreign)
@@ -456,7 +477,9 @@ static ps_status take_word(struct psn_near *n, const struct note *note, int fd)
     switch (note->word) {
     case WORD_HELLO:
         return n->server && !n->up ? take_hello(n, note, fd) : PS_ERR_CLOSING;
-    case WORD_WELCOME: return n->server ? PS_ERR_CLOSING : take_page(n, fd);
+    case WORD_WELCOME:
+        n->ipc = note->number == 1;
+        return n->server ? PS_ERR_CLOSING : take_page(n, fd);
     case WORD_FOREIGN: n->foreign = true; return n->server ? PS_ERR_CLOSING : PS_OK;
     case WORD_SEGMENT: return take_segment(n, note, fd);
     case WORD_GONE: return take_gone(n, note);

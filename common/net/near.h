@@ -77,19 +77,27 @@ ps_status psn_envelope_read(struct psn_envelope *e, const uint8_t *from,
 /* A server's listening socket of that name; -1 with errno. */
 int psn_near_socket(const uint8_t name[PSN_NAME_BYTES], int backlog);
 
+/* Where a server of that name, if it is not on a unix socket anyway, takes messages
+ * too: cheaper than TCP over loopback. */
+void psn_near_ipc(const uint8_t name[PSN_NAME_BYTES], char out[PS_ENDPOINT_BYTES]);
+
 /* The link's end: connects to the server of that name.  PS_ERR_UNAVAILABLE: there is
  * none on this host. */
 ps_status psn_near_connect(struct psn_near **out,
                            const uint8_t     name[PSN_NAME_BYTES]) PS_CHECKED;
 
-/* The server's end of a connection that it took; takes the descriptor in every case. */
-ps_status psn_near_accept(struct psn_near **out, int fd) PS_CHECKED;
+/* The server's end of a connection that it took; takes the descriptor in every case.
+ * `ipc`: there is the address of psn_near_ipc. */
+ps_status psn_near_accept(struct psn_near **out, int fd, bool ipc) PS_CHECKED;
 
 /* NULL is fine. */
 void psn_near_drop(struct psn_near **near);
 
 int            psn_near_fd(const struct psn_near *n); /* readable: listen */
 const uint8_t *psn_near_key(const struct psn_near *n);
+
+/* Does the server take messages at psn_near_ipc? */
+bool psn_near_has_ipc(const struct psn_near *n);
 
 /* Both ends are there. */
 bool psn_near_is_up(const struct psn_near *n);

@@ -46,6 +46,15 @@ static bool item_of(const struct ps_poll *p, zmq_pollitem_t *item)
     return p->server || p->link || p->signal;
 }
 
+/* A link may hear on two sockets. */
+static bool side_item_of(const struct ps_poll *p, zmq_pollitem_t *item)
+{
+    *item = (zmq_pollitem_t){ .fd = -1, .events = ZMQ_POLLIN };
+    if (!p->server && p->link)
+        item->socket = ps_link_side(p->link);
+    return item->socket != NULL;
+}
+
 /* The same of its neighbours on this host. */
 static bool near_item_of(const struct ps_poll *p, zmq_pollitem_t *item)
 {
@@ -68,8 +77,8 @@ static void serve_near(const struct ps_poll *p)
 
 ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
 {
-    zmq_pollitem_t  items[2 * PS_POLLS_MAX];
-    struct ps_poll *of[2 * PS_POLLS_MAX];
+    zmq_pollitem_t  items[3 * PS_POLLS_MAX];
+    struct ps_poll *of[3 * PS_POLLS_MAX];
     int             n_items = 0, n_own;
 
     if (n > PS_POLLS_MAX)
@@ -78,6 +87,8 @@ ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
     for (size_t i = 0; i < n; i++) {
         polls[i].ready = false;
         if (item_of(&polls[i], &items[n_items]))
+            of[n_items++] = &polls[i];
+        if (side_item_of(&polls[i], &items[n_items]))
             of[n_items++] = &polls[i];
     }
     n_own = n_items;
@@ -89,7 +100,7 @@ ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
                               : ps_fail(PS_ERR_SYSTEM, "net: cannot wait: %s",
                                         zmq_strerror(errno));
     for (int i = 0; i < n_own; i++)
-        of[i]->ready = items[i].revents != 0;
+        of[i]->ready = of[i]->ready || items[i].revents != 0;
     for (int i = n_own; i < n_items; i++)
         if (items[i].revents)
             serve_near(of[i]);

@@ -20,6 +20,7 @@ struct guest {
 
 struct psn_port {
     int           listener, epoll;
+    bool          ipc;
     uint8_t       name[PSN_NAME_BYTES];
     size_t        n, room;
     struct guest *guests;
@@ -126,7 +127,7 @@ static void add_guest(struct psn_port *p, int fd)
     struct psn_near   *near;
     struct epoll_event want = { .events = EPOLLIN };
 
-    if (psn_near_accept(&near, fd))
+    if (psn_near_accept(&near, fd, p->ipc))
         return;
     want.data.ptr = near;
     if (make_room(p) || epoll_ctl(p->epoll, EPOLL_CTL_ADD, psn_near_fd(near), &want)) {
@@ -168,6 +169,11 @@ struct psn_near *psn_port_from(struct psn_port *p, const uint8_t *key,
 const uint8_t *psn_port_name(const struct psn_port *p)
 {
     return p->name;
+}
+
+void psn_port_has_ipc(struct psn_port *p)
+{
+    p->ipc = true;
 }
 
 int psn_port_fd(const struct psn_port *p)

@@ -20,6 +20,9 @@ void      psn_port_close(struct psn_port **port); /* NULL is fine */
 
 const uint8_t *psn_port_name(const struct psn_port *p);
 
+/* There is the address of psn_near_ipc. */
+void psn_port_has_ipc(struct psn_port *p);
+
 /* Readable: serve. */
 int  psn_port_fd(const struct psn_port *p);
 void psn_port_serve(struct psn_port *p);

@@ -146,11 +146,25 @@ uint64_t ps_server_dropped(const struct ps_server *s)
 
 /* ---- on one host --------------------------------------------------------------- */
 
+/* Who bound a path may have done so for its permissions. */
+static void bind_near(struct ps_server *s)
+{
+    char endpoint[PS_ENDPOINT_BYTES];
+
+    psn_near_ipc(psn_port_name(s->port), endpoint);
+    if (strncmp(s->endpoint, "tcp://", 6) == 0 && zmq_bind(s->socket, endpoint) == 0)
+        psn_port_has_ipc(s->port);
+}
+
 void ps_server_share(struct ps_server *s)
 {
-    if (!s->port && psn_port_open(&s->port))
+    if (s->port)
+        return;
+    if (psn_port_open(&s->port))
         ps_log(PS_LOG_DEBUG, "%s: shares no memory: %s", s->endpoint,
                ps_log_last_error());
+    else
+        bind_near(s);
 }
 
 int ps_server_near_fd(const struct ps_server *s)

@@ -18,6 +18,7 @@ ps_status ps_socket_new(void **out, struct ps_net *net, int type,
 
 void *ps_server_socket(struct ps_server *s);
 void *ps_link_socket(struct ps_link *l);
+void *ps_link_side(struct ps_link *l); /* messages come here too; NULL: there is none */
 int   ps_signal_fd(const struct ps_signal *s);
 
 /* Readable: near_ready.  -1: it has none. */

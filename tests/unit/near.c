@@ -283,6 +283,53 @@ START_TEST(what_is_still_read_is_not_taken_back_with_the_link)
 }
 END_TEST
 
+/* Another return address is another connection. */
+START_TEST(messages_go_another_way_once_both_have_met)
+{
+    struct ps_parcel first, second;
+
+    send_up(NULL, 0);
+    first = at_server();
+    meet();
+    send_up(NULL, 0);
+    second = at_server();
+    ck_assert(!ps_route_same(&first.route, &second.route));
+    answer(&first, NULL, 0); /* both are heard */
+    answer(&second, NULL, 0);
+    ps_parcel_drop(&first);
+    ps_parcel_drop(&second);
+    first = at_link();
+    second = at_link();
+    ps_parcel_drop(&first);
+    ps_parcel_drop(&second);
+}
+END_TEST
+
+/* Its permissions say who may. */
+START_TEST(a_server_on_a_path_of_its_own_has_no_other_address)
+{
+    char             path[64] = "/tmp/psd-near-XXXXXX", endpoint[96];
+    struct ps_parcel first, second;
+
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    snprintf(endpoint, sizeof(endpoint), "ipc://%s/socket", path);
+    ps_link_close(&link_, 0);
+    ps_server_close(&server);
+    ck_assert_ok(ps_server_open(&server, net, endpoint));
+    ck_assert_ok(ps_link_open(&link_, net, endpoint));
+    send_up(NULL, 0);
+    first = at_server();
+    meet();
+    send_up(NULL, 0);
+    second = at_server();
+    ck_assert(ps_route_same(&first.route, &second.route));
+    ps_parcel_drop(&first);
+    ps_parcel_drop(&second);
+    ps_server_close(&server);
+    ck_assert_int_eq(rmdir(path), 0);
+}
+END_TEST
+
 START_TEST(a_server_that_does_not_share_is_sent_everything)
 {
     struct ps_buf   *b = block(BYTES, 1);
@@ -532,7 +579,7 @@ static void open_ends(void)
     listener = psn_near_socket(name, 1);
     ck_assert_int_ge(listener, 0);
     ck_assert_ok(psn_near_connect(&lender, name));
-    ck_assert_ok(psn_near_accept(&borrower, accept(listener, NULL, NULL)));
+    ck_assert_ok(psn_near_accept(&borrower, accept(listener, NULL, NULL), false));
     close(listener);
     ck_assert_ok(psn_near_listen(borrower));
     ck_assert_ok(psn_near_listen(lender));
@@ -664,6 +711,8 @@ static Suite *near_suite(void)
 
     tcase_set_timeout(far, 60);
     tcase_add_checked_fixture(far, open_pair, close_pair);
+    tcase_add_test(far, messages_go_another_way_once_both_have_met);
+    tcase_add_test(far, a_server_on_a_path_of_its_own_has_no_other_address);
     tcase_add_test(far, a_server_that_does_not_share_is_sent_everything);
     tcase_add_test(far, envelopes_that_are_none_do_no_harm);
     tcase_add_test(far, loans_of_what_was_never_shown_are_refused);
