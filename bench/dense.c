@@ -20,6 +20,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define WINDOW 8u /* messages on their way to a shard */
 #define IN_FLIGHT_MAX 8u
@@ -51,7 +52,7 @@ struct matrix {
 
 struct what {
     struct bench_case   *result;
-    struct bench_series *limit;
+    struct bench_series *limit, *copy; /* NULL: not a limit of it */
     size_t               size;
     enum operation       operation;
 };
@@ -148,6 +149,21 @@ static ps_status work_raw(void *work, uint64_t until_ns, uint64_t *done)
     }
     *done = answered / each * bytes_moved(w->size, w->operation);
     return st;
+}
+
+/* Each value copied once, from one buffer to another of this process. */
+static ps_status work_copy(void *work, uint64_t until_ns, uint64_t *done)
+{
+    const struct raw_work *w = work;
+    uint64_t               n = 0;
+
+    do {
+        memcpy((uint8_t *)w->dense->value + n % in_flight(w->size) * w->size->bytes,
+               w->dense->gradient, w->size->bytes);
+        n++;
+    } while (ps_now_ns() < until_ns);
+    *done = n * w->size->bytes;
+    return PS_OK;
 }
 
 /* ---- psd ------------------------------------------------------------------------ */
@@ -295,9 +311,16 @@ static void choose(void *self, struct bench_run *run, size_t setting)
             struct bench_case *c = bench_add(run, "B/s", "dense/%s/%s/%s", d->transport,
                                              operation_names[o], sizes[i].name);
 
-            if (c)
-                d->what[d->n++] = (struct what){ c, bench_limit(run, c, "zeromq", NULL),
-                                                 i, (enum operation)o };
+            if (!c)
+                continue;
+            d->what[d->n++] =
+                (struct what){ .result = c,
+                               .limit = bench_limit(run, c, "zeromq", NULL),
+                               .copy = setting < BENCH_SOCKETS
+                                           ? NULL
+                                           : bench_limit(run, c, "memory", NULL),
+                               .size = i,
+                               .operation = (enum operation)o };
         }
 }
 
@@ -313,6 +336,9 @@ static ps_status measure(struct dense *d, const struct bench_run *run,
     if (!run->options->alone)
         st = bench_measure(run, what->result->name, work_raw, (void *[]){ &raw }, 1,
                            what->limit);
+    if (!st && what->copy && !run->options->alone)
+        st = bench_measure(run, what->result->name, work_copy, (void *[]){ &raw }, 1,
+                           what->copy);
     if (!st)
         st = bench_measure(run, what->result->name,
                            what->operation == PUSH_PULL ? work_both_ways : work_one_way,

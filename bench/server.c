@@ -91,7 +91,7 @@ static ps_status read_endpoints(struct process *p, const char           *file,
     return PS_OK;
 }
 
-/* tcp: any free port; ipc: FOLDER/NAME. */
+/* tcp: any free port; ipc and shm: FOLDER/NAME. */
 static void endpoint_of(const struct bench_servers *s, const char *transport,
                         const char *name, size_t number, char *out, size_t bytes)
 {
@@ -108,20 +108,23 @@ static ps_status start_psd(struct bench_servers *s, const char *transport,
     char           *none[] = { NULL };
     char           *program = NULL, *at = folder_path(s->folder, "psd.at");
     char            set[] = "--set", listen[PS_ENDPOINT_BYTES + 8], shards[32];
-    char            announce[512], state[512];
+    char            announce[512], state[512], share[32];
     ps_status       st = find_program("psd", &program);
 
     memcpy(listen, "listen=", 7);
     endpoint_of(s, transport, "psd", 0, listen + 7, sizeof(listen) - 7);
     snprintf(shards, sizeof(shards), "shards=%zu", s->shards);
+    snprintf(share, sizeof(share), "shared_memory=%s",
+             strcmp(transport, "shm") == 0 ? "true" : "false");
     snprintf(announce, sizeof(announce), "--announce=%s", at ? at : "");
     snprintf(state, sizeof(state), "state=%s/state", s->folder);
     if (!st && !at)
         st = no_memory();
     if (!st)
         st = process_start(p,
-                           (char *[]){ program, set, listen, set, shards, announce,
-                                       more == BENCH_STATE ? set : NULL, state, NULL },
+                           (char *[]){ program, set, listen, set, shards, set, share,
+                                       announce, more == BENCH_STATE ? set : NULL,
+                                       state, NULL },
                            none);
     if (!st)
         st = read_endpoints(p, at, &s->coordinator, 1);

@@ -32,7 +32,8 @@ enum bench_more {
 
 /*
  * Starts them, each with so many shards, on free ports of loopback (transport "tcp") or
- * on sockets in a folder of their own ("ipc"), and waits until they listen.  psd is
+ * on sockets in a folder of their own ("ipc", and "shm", where psd shares memory with
+ * its workers), and waits until they listen.  psd is
  * found as psexp finds it.
  */
 ps_status bench_servers_start(struct bench_servers *s, const char *transport,

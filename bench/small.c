@@ -357,7 +357,7 @@ static ps_status close_all(void *self, ps_status so_far)
 
 const struct bench_suite bench_small = {
     .name = "small",
-    .n_settings = BENCH_TRANSPORTS,
+    .n_settings = BENCH_SOCKETS,
     .self_bytes = sizeof(struct small),
     .choose = choose,
     .open = open_all,

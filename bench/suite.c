@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-const char *const bench_transports[BENCH_TRANSPORTS] = { "tcp", "ipc" };
+const char *const bench_transports[BENCH_TRANSPORTS] = { "tcp", "ipc", "shm" };
 
 /* ---- cases ---------------------------------------------------------------------- */
 

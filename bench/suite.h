@@ -64,8 +64,11 @@ struct bench_suite {
 extern const struct bench_suite bench_dense, bench_small, bench_sparse, bench_bsp,
     bench_kernels, bench_footprint;
 
-/* What psd is reached by; a suite has a setting for each. */
-#define BENCH_TRANSPORTS 2u
+/* What psd is reached by; a suite has a setting for each.  With the last, shm, workers
+ * and psd lend each other memory instead of sending what is large; with the others they
+ * do not. */
+#define BENCH_TRANSPORTS 3u
+#define BENCH_SOCKETS 2u /* without the last */
 extern const char *const bench_transports[BENCH_TRANSPORTS];
 
 /* ---- for suites ----------------------------------------------------------------- */

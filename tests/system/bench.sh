@@ -52,13 +52,13 @@ every_value() {
 
 # ---- sparse ------------------------------------------------------------------------------
 ok "all sparse cases are measured" measure --only='sparse/*'
-is "32 in each of four settings" "$(cases_of)" 128
-is "each beside two limits" "$(wc -l <lines.json)" 256
+is "32 in each of six settings" "$(cases_of)" 192
+is "each beside two limits" "$(wc -l <lines.json)" 384
 every_value
 head -n 1 lines.json >first.json
 ok "and is JSON" is_json first.json
 is "every row was applied once, in each setting" \
-    "$(grep -cE '^tally: [1-9][0-9]*000 rows pushed over (tcp|ipc), each applied once$' notes)" 4
+    "$(grep -cE '^tally: [1-9][0-9]*000 rows pushed over (tcp|ipc|shm), each applied once$' notes)" 6
 is "the command that repeats it is told" "$(head -n 1 notes)" \
     "psbench --rounds=2 --seconds=0.01 --rows=3000 --batch=1000 --model=64 --elements=100000000 --only='sparse/*' --json"
 is "nothing is left behind" "$(ls -d psbench-* 2>/dev/null)" ""
@@ -72,8 +72,8 @@ ends "a batch that one frame cannot hold is refused" 64 'from 1 to 16384' \
     "$bench" --batch=16385
 
 # ---- dense and small ---------------------------------------------------------------------
-ok "dense values are moved" measure --only='dense/*KiB' --only='dense/ipc/*/4MiB'
-is "in three ways each, over tcp and ipc" "$(cases_of)" 15
+ok "dense values are moved" measure --only='dense/*KiB' --only='dense/shm/*/4MiB'
+is "in three ways each, over sockets and in memory" "$(cases_of)" 21
 every_value
 ok "small requests are measured" measure --only='small/*'
 is "one at a time and many, over tcp and ipc" "$(cases_of)" 16
@@ -81,7 +81,7 @@ every_value
 
 # ---- rounds, kernels and memory ----------------------------------------------------------
 ok "rounds are measured" measure --only='bsp/*' --model=1
-is "of 1, 2 and 4 workers, by time and processor time" "$(cases_of)" 48
+is "of 1, 2 and 4 workers, by time and processor time" "$(cases_of)" 72
 every_value
 ok "kernels are measured" measure --only='kernel/*' --elements=100003
 is "in memory and in a chunk" "$(cases_of)" 22
