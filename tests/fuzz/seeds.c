@@ -261,6 +261,28 @@ static void write_headers(void)
     }
 }
 
+/* ---- two ends on one host ------------------------------------------------------ */
+
+#define KEY "0123456789abcdef"
+#define WORD(word, number, bytes)                                                      \
+    "\x02" word "\0\0\0\x01\0\0\0" number "\0\0\0\0\0\0\0" bytes "\0\0\0\0\0\0\0" KEY
+
+static const struct seed nears[] = {
+    SEED("lent", "\x01\x00\x00\x02"),
+    SEED("lent_often", "\x01\x02\x00\x00\x00\x01"
+                       "\x01\x00\x00\x00\x01\x01\x00\x00\x03"),
+    SEED("bent", "\x01\x02\x01\x09\x02\x01\x04\x08\x00"
+                 "\x01\x00\x08\x10\x00\x01\x00\x10\x05\x01"),
+    SEED("where", "\x00\x18\x00\x01\x01\x00\x00\x00\x00\x00" KEY "\x00"),
+    SEED("loans", "\x00\x40\x00\x03\x01\x01\x00\x00\x00\x00" KEY
+                  "\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0"
+                  "\0\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"),
+    SEED("hello", WORD("\x01", "\0", "\0") "\x01"),
+    SEED("segment", "\x01\x00\x00\x00" WORD("\x04", "\x09", "\x40") "\x01"),
+    SEED("gone", "\x01\x00\x00\x00" WORD("\x05", "\x01", "\0") "\x01"
+                                                               "\x01\x00\x00\x00"),
+};
+
 /* ---- data ---------------------------------------------------------------------- */
 
 static const struct seed data_sets[] = {
@@ -448,6 +470,7 @@ int main(int argc, char **argv)
                 sizeof(coordinators) / sizeof(coordinators[0]));
     write_seeds("client", clients, sizeof(clients) / sizeof(clients[0]));
     write_seeds("data", data_sets, sizeof(data_sets) / sizeof(data_sets[0]));
+    write_seeds("near", nears, sizeof(nears) / sizeof(nears[0]));
     write_packed("csv_gz", &data_sets[0], 3);
     write_packed("libsvm_gz", &data_sets[2], 3);
     write_snapshots();
