@@ -1,11 +1,11 @@
 /* programme.c - see programme.h. */
 #include "tests/sim/programme.h"
 
-#include "common/base/random.h"
+#include "tests/sim/calls.h"
+#include "tests/sim/ledger.h"
+#include "tests/sim/verdict.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,322 +13,8 @@
 #define AWAY_NS PLAN_SECOND
 #define END_NS (600 * PLAN_SECOND) /* after the last fault */
 #define STEPS_MAX 3000000u
-#define OBSERVER PLAN_WORKERS
 #define NOTICED_NS (45 * PLAN_SECOND) /* by then a psd that is gone counts as lost */
 #define SLOW_FACTOR 20u
-
-static const struct plan *plan_in(const struct programme *p)
-{
-    return p->world.plan;
-}
-
-/* ---- matrices ---------------------------------------------------------------------
- */
-
-static unsigned n_matrices(const struct plan *plan)
-{
-    return 2 * plan->groups + 1 + plan->sparse;
-}
-
-/* tally-0, model-0, tally-1, ..., rows, embed */
-static struct ps_matrix_spec spec_of(const struct plan *plan, unsigned m)
-{
-    struct ps_matrix_spec s = { .dtype = PS_I64,
-                                .optimiser = PS_ADD,
-                                .rows = PROGRAMME_ITERATIONS,
-                                .cols = PLAN_WORKERS,
-                                .weight_decay = NAN };
-
-    if (m >= 2 * plan->groups) {
-        s.sparse = true;
-        s.rows = 0;
-        s.cols = m == 2 * plan->groups ? 1 : EMBED_COLS;
-        snprintf(s.name, sizeof(s.name), m == 2 * plan->groups ? "rows" : "embed");
-    } else {
-        snprintf(s.name, sizeof(s.name), m % 2 ? "model-%u" : "tally-%u", m / 2);
-    }
-    if (m == 2 * plan->groups || (m < 2 * plan->groups && m % 2 == 0))
-        return s;
-    s.dtype = PS_F32;
-    s.optimiser = PS_OPTIMISER_JOB;
-    s.init = PS_INIT_NORMAL;
-    s.init_b = 0.5;
-    if (!s.sparse) {
-        s.rows = MODEL_ROWS;
-        s.cols = MODEL_COLS;
-    }
-    return s;
-}
-
-static uint64_t row_key(uint32_t rank, uint64_t iteration)
-{
-    return iteration << 16 | rank;
-}
-
-static void embed_keys(uint32_t rank, uint64_t iteration, uint64_t keys[EMBED_KEYS])
-{
-    for (unsigned j = 0; j < EMBED_KEYS; j++)
-        keys[j] = (iteration * 7 + rank * 3 + j * j) % EMBED_ROWS;
-}
-
-/* ---- starting a call --------------------------------------------------------------
- */
-
-static struct psw_client *client_of(const struct programme *p, uint32_t i)
-{
-    return p->world.seats[i].client;
-}
-
-static ps_status move(struct programme *p, uint32_t i, uint32_t moves,
-                      const struct psw_span *spans, uint32_t n, struct ps_ticket **out)
-{
-    return psw_client_move(client_of(p, i), p->world.now_ns, moves, spans, n,
-                           &p->world.out, out);
-}
-
-static ps_status pull_dense(struct programme *p, uint32_t i)
-{
-    struct student *s = &p->students[i];
-    struct psw_span spans[2 * PROGRAMME_GROUPS];
-    uint32_t        n = 2 * plan_in(p)->groups;
-
-    for (uint32_t m = 0; m < n; m++)
-        spans[m] = (struct psw_span){ .matrix = s->matrices[m],
-                                      .count = m % 2 ? MODEL_ELEMENTS : TALLY_ELEMENTS,
-                                      .value = m % 2 ? (void *)s->model[m / 2]
-                                                     : (void *)s->tally[m / 2] };
-    return move(p, i, PSW_PULL, spans, n, &s->ticket);
-}
-
-static ps_status pull_embed(struct programme *p, uint32_t i)
-{
-    struct student *s = &p->students[i];
-    uint64_t        keys[EMBED_KEYS];
-    struct psw_span span = { .matrix = s->matrices[2 * plan_in(p)->groups + 1],
-                             .count = EMBED_KEYS,
-                             .keys = keys,
-                             .value = s->embed_value };
-
-    embed_keys(i, psw_client_clock(client_of(p, i)) + 1, keys);
-    return move(p, i, PSW_PULL, &span, 1, &s->ticket);
-}
-
-static ps_status push_rows(struct programme *p, uint32_t i)
-{
-    struct student *s = &p->students[i];
-    uint64_t        key = row_key(i, s->iteration);
-    int64_t         one = 1;
-    struct psw_span span = { .matrix = s->matrices[2 * plan_in(p)->groups],
-                             .count = 1,
-                             .keys = &key,
-                             .gradient = &one };
-
-    return move(p, i, PSW_PUSH, &span, 1, &s->rows);
-}
-
-static ps_status push_embed(struct programme *p, uint32_t i)
-{
-    struct student *s = &p->students[i];
-    uint64_t        keys[EMBED_KEYS];
-    struct psw_span span = { .matrix = s->matrices[2 * plan_in(p)->groups + 1],
-                             .count = EMBED_KEYS,
-                             .keys = keys,
-                             .gradient = s->embed_gradient };
-
-    embed_keys(i, s->iteration, keys);
-    return move(p, i, PSW_PUSH, &span, 1, &s->embed);
-}
-
-static ps_status finish(struct programme *p, uint32_t i)
-{
-    static const int64_t one = 1;
-    struct student      *s = &p->students[i];
-    struct psw_span      spans[2 * PROGRAMME_GROUPS];
-    uint32_t             n = 2 * plan_in(p)->groups;
-    uint64_t             at = (s->iteration - 1) * PLAN_WORKERS + i;
-    bool                 pulls = plan_in(p)->rides;
-
-    for (uint32_t m = 0; m < n; m++)
-        spans[m] = m % 2 ? (struct psw_span){ .matrix = s->matrices[m],
-                                              .count = MODEL_ELEMENTS,
-                                              .value = s->model[m / 2],
-                                              .gradient = s->gradient[m / 2] }
-                         : (struct psw_span){ .matrix = s->matrices[m],
-                                              .first = at,
-                                              .count = 1,
-                                              .value = &s->tally[m / 2][at],
-                                              .gradient = &one };
-    psw_client_weight(client_of(p, i), 1.0 + i);
-    return move(p, i, PSW_PUSH | PSW_FINISH | (pulls ? PSW_PULL : 0), spans, n,
-                &s->ticket);
-}
-
-/* ---- gradients --------------------------------------------------------------------
- */
-
-static float slope(const struct programme *p, uint32_t i, uint64_t at, float value)
-{
-    double noise = ps_random_normal(plan_in(p)->seed + i, p->students[i].iteration, at);
-
-    return 0.1f * value + (float)noise;
-}
-
-/* Each depends on what several shards said, so that they must agree on the clock. */
-static void compute(struct programme *p, uint32_t i)
-{
-    struct student *s = &p->students[i];
-    const uint32_t  groups = plan_in(p)->groups;
-
-    for (uint32_t g = 0; g < groups; g++)
-        for (unsigned e = 0; e < MODEL_ELEMENTS; e++)
-            s->gradient[g][e] = slope(p, i, g * 100 + e,
-                                      s->model[g][e] - s->model[(g + 1) % groups][e]);
-    for (unsigned k = 0; k < EMBED_KEYS; k++)
-        for (unsigned e = 0; e < EMBED_COLS; e++)
-            s->embed_gradient[k][e] =
-                slope(p, i, 10000 + k * EMBED_COLS + e,
-                      s->embed_value[k][e] - s->model[k % groups][e]);
-}
-
-/* ---- the ledger -------------------------------------------------------------------
- */
-
-static bool is_held(const struct plan *plan)
-{
-    return plan->job.strategy == PS_BSP || plan->job.strategy == PS_BACKUP;
-}
-
-static void begin_iteration(struct programme *p, uint32_t i)
-{
-    struct student  *s = &p->students[i];
-    struct ledger   *l = &p->ledgers[i];
-    struct ps_header h = { 0 };
-
-    s->iteration = psw_client_clock(client_of(p, i)) + 1;
-    s->late = p->world.seats[i].n_late;
-    psw_client_sign(client_of(p, i), &h);
-    l->begun_in[s->iteration] = world_life(&p->world, h.server_epoch);
-    if (l->begun_by[s->iteration] == s->lives)
-        return;
-    l->begun_by[s->iteration] = s->lives;
-    if (!is_held(plan_in(p)) || l->high[s->iteration] == 0)
-        l->high[s->iteration]++;
-}
-
-static void end_iteration(struct programme *p, uint32_t i)
-{
-    struct student *s = &p->students[i];
-
-    const bool late = p->world.seats[i].n_late != s->late;
-
-    if (late && plan_in(p)->job.strategy != PS_BACKUP && !p->world.loses &&
-        !p->disturbed && !p->went_back)
-        world_wrong(&p->world,
-                    "worker %u was too late for iteration %" PRIu64
-                    ", and nobody had been lost",
-                    i, s->iteration);
-    if (late)
-        p->disturbed = true; /* it was not waited for */
-    p->ledgers[i].answered[s->iteration] = !late;
-    if (!late && plan_in(p)->job.strategy != PS_BACKUP)
-        p->ledgers[i].low[s->iteration] = 1;
-}
-
-/* What max_rollback promises, unless a disk refused to take a snapshot. */
-static void check_rollback(struct programme *p, uint32_t r, uint64_t n, uint64_t clock)
-{
-    const uint64_t most = plan_in(p)->job.max_rollback;
-
-    for (uint32_t h = 0; h < plan_in(p)->hosts; h++)
-        if (p->world.hosts[h].disk.n_refused > 0)
-            return;
-    if (most > 0 && n > most)
-        world_wrong(&p->world,
-                    "the job went back to clock %" PRIu64 ", which takes %" PRIu64
-                    " answered iterations from worker %u, expected %" PRIu64 " at most",
-                    clock, n, r, most);
-}
-
-/* What was done after the clock to which the job went back may be gone, unless it was
- * acknowledged as durable. */
-static void take_back(struct programme *p, uint32_t r, uint64_t clock, uint64_t life)
-{
-    struct ledger *l = &p->ledgers[r];
-    uint64_t       n = 0;
-
-    for (uint64_t t = clock + 1; t <= plan_in(p)->iterations; t++) {
-        if (plan_in(p)->job.ack == PS_ACK_DURABLE || l->begun_in[t] >= life)
-            continue;
-        n += l->answered[t];
-        l->answered[t] = false;
-        l->low[t] = 0;
-        if (is_held(plan_in(p)))
-            l->high[t] = 0;
-    }
-    check_rollback(p, r, n, clock);
-}
-
-/* Whoever goes on does again what is gone, as the same life: it counts once. */
-static void go_back(struct programme *p, uint32_t i)
-{
-    uint64_t         clock = psw_client_clock(client_of(p, i));
-    uint64_t         life;
-    struct ps_header h = { 0 };
-    struct ledger   *l = &p->ledgers[i];
-
-    p->students[i].rollbacks = psw_client_rollbacks(client_of(p, i));
-    world_say(&p->world, "worker %u goes back to clock %" PRIu64, i, clock);
-    p->went_back = true;
-    if (clock % plan_in(p)->nfetch != 0)
-        p->off_window = true;
-    psw_client_sign(client_of(p, i), &h);
-    life = world_life(&p->world, h.server_epoch);
-    if (plan_in(p)->job.ack == PS_ACK_DURABLE && i != OBSERVER)
-        for (uint64_t t = clock + 1; t <= plan_in(p)->iterations; t++)
-            if (l->low[t])
-                world_wrong(&p->world,
-                            "worker %u went back to clock %" PRIu64
-                            ", and iteration %" PRIu64 " had been called durable",
-                            i, clock, t);
-    if (life > p->life)
-        for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
-            take_back(p, r, is_held(plan_in(p)) ? clock : r == i ? clock : 0, life);
-    else if (!is_held(plan_in(p)) && i != OBSERVER)
-        take_back(p, i, clock, life);
-    if (life > p->life)
-        p->life = life;
-    for (uint64_t t = clock + 1; i != OBSERVER && t <= plan_in(p)->iterations; t++)
-        if (l->begun_in[t] < life)
-            l->begun_by[t] = is_held(plan_in(p)) ? 0
-                             : l->high[t]        ? p->students[i].lives
-                                                 : 0;
-}
-
-/* Of an iteration that was never answered as a whole a job that went back to another
- * number of shards has what some of them had saved, and nobody does the rest. */
-static bool may_lack(const struct programme *p, uint32_t r, uint64_t t)
-{
-    return p->ledgers[r].low[t] == 0 && p->ledgers[r].begun_in[t] < p->life;
-}
-
-/* What ssp promises: nobody whose clock is `slack` or more behind has been passed. */
-static void check_slack(struct programme *p, uint32_t i)
-{
-    const struct plan *plan = plan_in(p);
-    uint64_t           clock = psw_client_clock(client_of(p, i));
-
-    if (plan->job.strategy != PS_SSP || p->disturbed || p->world.loses)
-        return;
-    for (uint32_t g = 0; g < plan->groups; g++)
-        for (uint32_t r = 0; r < plan->job.workers; r++)
-            for (uint64_t t = 1; t + plan->job.slack <= clock; t++)
-                if (p->students[i].tally[g][(t - 1) * PLAN_WORKERS + r] != 1 &&
-                    !may_lack(p, r, t))
-                    world_wrong(&p->world,
-                                "worker %u at clock %" PRIu64 " with slack %" PRIu64
-                                " does not see iteration %" PRIu64 " of worker %u",
-                                i, clock, plan->job.slack, t, r);
-}
 
 /* ---- from stage to stage ----------------------------------------------------------
  */
@@ -396,7 +82,8 @@ static enum stage after(const struct programme *p, uint32_t i)
 
     switch (s->stage) {
     case STAGE_HELLO: return STAGE_OPEN;
-    case STAGE_OPEN: return s->opened < n_matrices(plan) ? STAGE_OPEN : STAGE_PULL;
+    case STAGE_OPEN:
+        return s->opened < calls_n_matrices(plan) ? STAGE_OPEN : STAGE_PULL;
     case STAGE_PULL:
         if (i == OBSERVER)
             return STAGE_DONE;
@@ -424,13 +111,13 @@ static ps_status start(struct programme *p, uint32_t i)
     switch (s->stage) {
     case STAGE_HELLO: return psw_client_hello(c, now_ns, out, &s->ticket);
     case STAGE_OPEN:
-        spec = spec_of(plan_in(p), s->opened);
+        spec = calls_spec(plan_in(p), s->opened);
         return psw_client_matrix(c, now_ns, &spec, i != OBSERVER, out, &s->ticket);
-    case STAGE_PULL: return pull_dense(p, i);
-    case STAGE_PULL_EMBED: return pull_embed(p, i);
-    case STAGE_PUSH_ROWS: return push_rows(p, i);
-    case STAGE_PUSH_EMBED: return push_embed(p, i);
-    case STAGE_FINISH: return finish(p, i);
+    case STAGE_PULL: return calls_pull_dense(p, i);
+    case STAGE_PULL_EMBED: return calls_pull_embed(p, i);
+    case STAGE_PUSH_ROWS: return calls_push_rows(p, i);
+    case STAGE_PUSH_EMBED: return calls_push_embed(p, i);
+    case STAGE_FINISH: return calls_finish(p, i);
     case STAGE_REST: return psw_client_rest(c, now_ns, out, &s->ticket);
     case STAGE_DRAIN: return psw_client_drain(c, now_ns, out, &s->ticket);
     case STAGE_BYE: return psw_client_bye(c, now_ns, "", out, &s->ticket);
@@ -464,7 +151,7 @@ static void cope(struct programme *p, uint32_t i, ps_status st)
     world_say(&p->world, "worker %u: %s", i, ps_log_last_error());
     switch (st) {
     case PS_ERR_ROLLBACK:
-        go_back(p, i);
+        ledger_go_back(p, i);
         drop_tickets(s);
         enter(p, i, s->stage <= STAGE_OPEN ? s->stage : STAGE_PULL);
         return;
@@ -499,21 +186,6 @@ static void cope(struct programme *p, uint32_t i, ps_status st)
     }
 }
 
-/* The job may have gone back while nobody was there to be told. */
-static void meet_life(struct programme *p, uint32_t i, uint64_t life)
-{
-    uint64_t clock = is_held(plan_in(p)) ? psw_client_clock(client_of(p, i)) : 0;
-
-    if (p->life == 0)
-        p->life = life;
-    if (life <= p->life)
-        return;
-    p->life = life;
-    p->went_back = true;
-    for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
-        take_back(p, r, clock, life);
-}
-
 /* A job that is over makes way for another of the same name, which all have to come to.
  */
 static void meet_job(struct programme *p, uint32_t i)
@@ -522,7 +194,7 @@ static void meet_job(struct programme *p, uint32_t i)
 
     psw_client_sign(client_of(p, i), &h);
     if (i != OBSERVER && h.job == p->job)
-        meet_life(p, i, world_life(&p->world, h.server_epoch));
+        ledger_meet_life(p, i, world_life(&p->world, h.server_epoch));
     if (i == OBSERVER || h.job <= p->job)
         return;
     if (p->job)
@@ -538,14 +210,16 @@ static void close_call(struct programme *p, uint32_t i)
 {
     struct student *s = &p->students[i];
 
-    if (s->stage == STAGE_HELLO)
+    if (s->stage == STAGE_HELLO) {
+        ledger_meet(p, i);
         meet_job(p, i);
+    }
     if (s->stage == STAGE_OPEN)
         s->matrices[s->opened++] = psw_ticket_matrix(s->ticket);
     if (s->stage == STAGE_PULL && i != OBSERVER)
-        check_slack(p, i);
+        ledger_check_slack(p, i);
     if (s->stage == STAGE_FINISH)
-        end_iteration(p, i);
+        ledger_end(p, i);
     drop_tickets(s);
     enter(p, i, after(p, i));
 }
@@ -589,7 +263,7 @@ static void begin_compute(struct programme *p, uint32_t i)
     struct student *s = &p->students[i];
     uint64_t        ns = plan_in(p)->compute_ns;
 
-    begin_iteration(p, i);
+    ledger_begin(p, i);
     ns += world_draw(&p->world, ns);
     if (p->world.seats[i].slow_ns > p->world.now_ns)
         ns *= SLOW_FACTOR;
@@ -621,13 +295,13 @@ static bool pass(struct programme *p, uint32_t i)
         if (p->world.now_ns < s->wake_ns)
             return false;
         s->wake_ns = 0;
-        compute(p, i);
+        calls_compute(p, i);
         enter(p, i, STAGE_PUSH_ROWS);
         return true;
     case STAGE_WAIT:
         if (psw_client_rollbacks(client_of(p, i)) != s->rollbacks) {
             psw_client_told(client_of(p, i));
-            go_back(p, i);
+            ledger_go_back(p, i);
             enter(p, i, STAGE_PULL);
             return true;
         }
@@ -806,7 +480,7 @@ static bool all_gone(const struct programme *p)
     return true;
 }
 
-static void step(struct programme *p)
+void programme_step(struct programme *p)
 {
     uint64_t next = next_time(p);
 
@@ -826,118 +500,6 @@ static void step(struct programme *p)
         advance(p, OBSERVER);
 }
 
-/* ---- what has come of it ----------------------------------------------------------
- */
-
-static void check_element(struct programme *p, const char *where, uint32_t r,
-                          uint64_t t, int64_t value)
-{
-    const struct ledger *l = &p->ledgers[r];
-
-    if (value < l->low[t] || value > l->high[t])
-        world_wrong(&p->world,
-                    "%s: iteration %" PRIu64 " of worker %u counts %" PRId64
-                    " times, expected %u to %u",
-                    where, t, r, value, l->low[t], l->high[t]);
-}
-
-/* Under backup an iteration that is closed holds all workers but the spares. */
-static void check_backup(struct programme *p, uint32_t g, uint64_t t)
-{
-    const struct ps_job_spec *job = &plan_in(p)->job;
-    int64_t                   n = 0;
-
-    if (job->strategy != PS_BACKUP || p->world.loses ||
-        p->world.lives > plan_in(p)->hosts + job->workers + 1)
-        return;
-    for (uint32_t r = 0; r < job->workers; r++)
-        n += p->students[OBSERVER].tally[g][(t - 1) * PLAN_WORKERS + r];
-    if (n < (int64_t)(job->workers - job->spares))
-        world_wrong(&p->world,
-                    "tally-%u: iteration %" PRIu64 " holds %" PRId64
-                    " of %u workers, expected all but %u",
-                    g, t, n, job->workers, job->spares);
-}
-
-static void check_tallies(struct programme *p)
-{
-    const struct plan *plan = plan_in(p);
-
-    for (uint32_t g = 0; g < plan->groups; g++)
-        for (uint64_t t = 1; t <= plan->iterations; t++) {
-            char where[32];
-
-            snprintf(where, sizeof(where), "tally-%u", g);
-            for (uint32_t r = 0; r < plan->job.workers; r++)
-                check_element(
-                    p, where, r, t,
-                    p->students[OBSERVER].tally[g][(t - 1) * PLAN_WORKERS + r]);
-            check_backup(p, g, t);
-        }
-}
-
-/* Runs until the observer's ticket is done; the move was started by the caller. */
-static bool await(struct programme *p, ps_status st)
-{
-    struct student *s = &p->students[OBSERVER];
-
-    world_post_client(&p->world, OBSERVER);
-    s->stage = STAGE_DONE;
-    if (st)
-        world_wrong(&p->world, "observer: %s", ps_log_last_error());
-    while (!p->world.wrong[0] && !psw_ticket_done(s->ticket))
-        step(p);
-    if (!p->world.wrong[0] && psw_ticket_result(s->ticket))
-        world_wrong(&p->world, "observer: %s", ps_log_last_error());
-    psw_ticket_drop(&s->ticket);
-    return !p->world.wrong[0];
-}
-
-static void check_rows(struct programme *p)
-{
-    struct student *s = &p->students[OBSERVER];
-    uint64_t        keys[PLAN_WORKERS * PROGRAMME_ITERATIONS];
-    int64_t         values[PLAN_WORKERS * PROGRAMME_ITERATIONS];
-    uint64_t        n = 0, k = 0;
-    struct psw_span span = { .matrix = s->matrices[2 * plan_in(p)->groups],
-                             .keys = keys,
-                             .value = values };
-
-    for (uint64_t t = 1; t <= plan_in(p)->iterations; t++)
-        for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
-            keys[n++] = row_key(r, t);
-    span.count = n;
-    if (!await(p, move(p, OBSERVER, PSW_PULL, &span, 1, &s->ticket)))
-        return;
-    for (uint64_t t = 1; t <= plan_in(p)->iterations; t++)
-        for (uint32_t r = 0; r < plan_in(p)->job.workers; r++)
-            check_element(p, "rows", r, t, values[k++]);
-}
-
-static void hash_model(struct programme *p, char hash[65])
-{
-    struct student          *s = &p->students[OBSERVER];
-    unsigned char            digest[32];
-    crypto_generichash_state state;
-    uint64_t                 keys[EMBED_ROWS];
-    float                    rows[EMBED_ROWS][EMBED_COLS] = { { 0 } };
-    struct psw_span          span = { .matrix = s->matrices[2 * plan_in(p)->groups + 1],
-                                      .count = EMBED_ROWS,
-                                      .keys = keys,
-                                      .value = rows };
-
-    for (unsigned k = 0; k < EMBED_ROWS; k++)
-        keys[k] = k;
-    if (plan_in(p)->sparse)
-        await(p, move(p, OBSERVER, PSW_PULL, &span, 1, &s->ticket));
-    crypto_generichash_init(&state, NULL, 0, sizeof(digest));
-    crypto_generichash_update(&state, (const void *)s->model,
-                              plan_in(p)->groups * sizeof(s->model[0]));
-    crypto_generichash_update(&state, (const void *)rows, sizeof(rows));
-    crypto_generichash_final(&state, digest, sizeof(digest));
-    sodium_bin2hex(hash, 65, digest, sizeof(digest));
-}
-
 /* Nothing has happened that the model may remember. */
 static bool is_comparable(const struct programme *p)
 {
@@ -952,19 +514,19 @@ static bool is_comparable(const struct programme *p)
 static void read_all(struct programme *p, struct outcome *o)
 {
     while (!p->world.wrong[0] && !p->world.calm)
-        step(p);
+        programme_step(p);
     if (p->failed) /* with a psd that was lost, and nothing was saved */
         return;
     p->observing = true;
     p->students[OBSERVER].stage = STAGE_AWAY;
     while (!p->world.wrong[0] && p->students[OBSERVER].stage != STAGE_DONE)
-        step(p);
+        programme_step(p);
     if (p->world.wrong[0])
         return;
-    check_tallies(p);
-    check_rows(p);
+    verdict_tallies(p);
+    verdict_rows(p);
     if (!p->world.wrong[0])
-        hash_model(p, o->hash);
+        verdict_hash(p, o->hash);
 }
 
 struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *trace)
@@ -978,7 +540,7 @@ struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *tr
     if (world_open(&p->world, plan, trace))
         world_wrong(&p->world, "simulator: %s", ps_log_last_error());
     while (!p->world.wrong[0] && !all_gone(p))
-        step(p);
+        programme_step(p);
     if (!p->world.wrong[0])
         read_all(p, &o);
     o.comparable = is_comparable(p);

@@ -18,6 +18,7 @@
 #define PROGRAMME_GROUPS (PLAN_HOSTS * PLAN_SHARDS)
 #define PROGRAMME_MATRICES (2 * PROGRAMME_GROUPS + 2)
 #define PROGRAMME_ITERATIONS 32u
+#define OBSERVER PLAN_WORKERS /* a student that looks at what the others did */
 #define MODEL_ROWS 3u
 #define MODEL_COLS 5u
 #define MODEL_ELEMENTS (MODEL_ROWS * MODEL_COLS)
@@ -55,6 +56,7 @@ struct student {
     uint64_t          late;      /* of the seat, when the iteration began */
     uint64_t          lives;
     uint64_t          rollbacks; /* of the life, that it knows of */
+    uint64_t          map_epoch; /* of the job, where it is */
     uint64_t          doomed_ns; /* it is killed in its next push, and away so long */
 
     float   model[PROGRAMME_GROUPS][MODEL_ELEMENTS];
@@ -87,6 +89,16 @@ struct programme {
     uint64_t       n_steps;
 };
 
+static inline const struct plan *plan_in(const struct programme *p)
+{
+    return p->world.plan;
+}
+
+static inline struct psw_client *client_of(const struct programme *p, uint32_t i)
+{
+    return p->world.seats[i].client;
+}
+
 /* What a run has come to. */
 struct outcome {
     char     wrong[PS_TEXT_BYTES]; /* "": nothing */
@@ -104,5 +116,8 @@ struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *tr
  * which is run here; else that is what is wrong.
  */
 void programme_compare(const struct plan *plan, struct outcome *outcome);
+
+/* Time passes until something happens.  For verdict.c. */
+void programme_step(struct programme *p);
 
 #endif
