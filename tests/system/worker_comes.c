@@ -11,7 +11,8 @@
  *     worker_comes read STRATEGY     prints what the workers of the job have counted
  *
  * Who trains says "at C" when it has joined at clock C.  VICTIM stops within its sixth
- * iteration and waits to be killed.  Whoever finds the path BACK set goes beyond
+ * iteration, or the first after that if it is late (backup), and waits to be killed.
+ * Whoever finds the path BACK set goes beyond
  * iteration LAST - 1 only when that file is there.
  */
 #include "tests/system/program.h"
@@ -70,7 +71,7 @@ static void linger(void)
     if (ps_clock(worker) == LAST - 1 && getenv("BACK"))
         wait_for_file(getenv("BACK"), "nobody came back");
     nap_ms(5);
-    if (!getenv("VICTIM") || ps_clock(worker) != 5)
+    if (!getenv("VICTIM") || ps_clock(worker) < 5)
         return;
     puts("half");
     for (;;)
