@@ -9,15 +9,16 @@
 enum { N_CONV = 2 };
 
 struct lenet {
-    struct lenet_shape shape;
-    struct lenet_conv  conv[N_CONV];
-    uint32_t           n_affine;                    /* n_hidden + 1 */
-    uint32_t           width[LENET_HIDDEN_MAX + 2]; /* of act[] */
-    real              *act[LENET_HIDDEN_MAX + 2];   /* [batch][width]; act[0] is what
-                                                       the convolutions give, the last
-                                                       one the scores */
-    real                *delta[2]; /* [batch][widest], gradients on their way down */
-    uint32_t            *label;    /* [batch] */
+    struct lenet_shape          shape;
+    const struct lenet_kernels *kernels;
+    struct lenet_conv           conv[N_CONV];
+    uint32_t                    n_affine;                    /* n_hidden + 1 */
+    uint32_t                    width[LENET_HIDDEN_MAX + 2]; /* of act[] */
+    real *act[LENET_HIDDEN_MAX + 2]; /* [batch][width]; act[0] is what
+                                        the convolutions give, the last
+                                        one the scores */
+    real                *delta[2];   /* [batch][widest], gradients on their way down */
+    uint32_t            *label;      /* [batch] */
     struct lenet_watcher watcher;
     uint32_t             n_tensors;
     struct lenet_tensor  tensor[LENET_TENSORS_MAX];
@@ -99,7 +100,8 @@ static int add_conv(struct lenet *net, uint32_t l, uint32_t in, uint32_t channel
     struct lenet_conv        *c = &net->conv[l];
     uint64_t                  fan_in = LENET_KERNEL * LENET_KERNEL * channels;
 
-    if (lenet_conv_init(c, in, s->pad[l], channels, s->filters[l], batch) ||
+    if (lenet_conv_init(c, net->kernels, in, s->pad[l], channels, s->filters[l], batch,
+                        l > 0) ||
         add_tensor(net, "conv", "weight", s->filters[l], fan_in,
                    sqrt(2.0 / (double)fan_in)) ||
         add_tensor(net, "conv", "bias", 1, s->filters[l], 0))
@@ -140,14 +142,15 @@ static int build(struct lenet *net, uint32_t batch)
         if (net->width[l + 1] > widest)
             widest = net->width[l + 1];
     }
-    net->act[0] = calloc((size_t)batch * net->width[0], sizeof(*net->act[0]));
-    net->delta[0] = calloc((size_t)batch * widest, sizeof(real));
-    net->delta[1] = calloc((size_t)batch * widest, sizeof(real));
+    net->act[0] = calloc((size_t)batch * net->width[0] + LENET_SLACK, sizeof(real));
+    net->delta[0] = calloc((size_t)batch * widest + LENET_SLACK, sizeof(real));
+    net->delta[1] = calloc((size_t)batch * widest + LENET_SLACK, sizeof(real));
     net->label = calloc(batch, sizeof(*net->label));
     return net->act[0] && net->delta[0] && net->delta[1] && net->label ? 0 : -1;
 }
 
-struct lenet *lenet_new(const struct lenet_shape *shape, uint32_t batch_max, char *why,
+struct lenet *lenet_new(const struct lenet_shape *shape, uint32_t batch_max,
+                        const struct lenet_kernels *kernels, char *why,
                         size_t why_bytes)
 {
     struct lenet *net;
@@ -155,8 +158,10 @@ struct lenet *lenet_new(const struct lenet_shape *shape, uint32_t batch_max, cha
     if (check_shape(shape, why, why_bytes))
         return NULL;
     net = calloc(1, sizeof(*net));
-    if (net)
+    if (net) {
         net->shape = *shape;
+        net->kernels = kernels ? kernels : lenet_kernels_at(0);
+    }
     if (!net || build(net, batch_max)) {
         lenet_free(&net);
         snprintf(why, why_bytes, "no memory for batches of %u images", batch_max);
@@ -240,11 +245,11 @@ static void convolve(struct lenet *net, uint32_t n)
     struct lenet_conv *one = &net->conv[0], *two = &net->conv[1];
     size_t             line = (size_t)two->pooled * two->filters;
 
+    lenet_conv_take(one, weight_of(net, 0)->value, bias_of(net, 0)->value);
+    lenet_conv_take(two, weight_of(net, 1)->value, bias_of(net, 1)->value);
     for (uint32_t i = 0; i < n; i++) {
-        lenet_conv_forward(one, i, weight_of(net, 0)->value, bias_of(net, 0)->value,
-                           lenet_conv_input(two, i), two->row);
-        lenet_conv_forward(two, i, weight_of(net, 1)->value, bias_of(net, 1)->value,
-                           net->act[0] + (size_t)i * net->width[0], line);
+        lenet_conv_forward(one, i, lenet_conv_input(two, i), two->row);
+        lenet_conv_forward(two, i, net->act[0] + (size_t)i * net->width[0], line);
     }
 }
 
@@ -338,13 +343,12 @@ static void convolve_back(struct lenet *net, uint32_t n, const real *d)
     struct lenet_conv *one = &net->conv[0], *two = &net->conv[1];
     size_t             line = (size_t)two->pooled * two->filters;
 
-    lenet_conv_begin(one, weight_of(net, 0)->value);
-    lenet_conv_begin(two, weight_of(net, 1)->value);
+    lenet_conv_begin(one);
+    lenet_conv_begin(two);
     for (uint32_t i = 0; i < n; i++) {
-        const real *dx =
-            lenet_conv_back(two, i, d + (size_t)i * net->width[0], line, 1);
+        const real *dx = lenet_conv_back(two, i, d + (size_t)i * net->width[0], line);
 
-        lenet_conv_back(one, i, dx, two->row, 0);
+        lenet_conv_back(one, i, dx, two->row);
     }
     lenet_conv_end(one, weight_of(net, 0)->grad, bias_of(net, 0)->grad);
     lenet_conv_end(two, weight_of(net, 1)->grad, bias_of(net, 1)->grad);

@@ -51,8 +51,13 @@ struct lenet_tensor {
 
 struct lenet;
 
-/* NULL and, in `why`, a sentence when the shape makes no net or memory is short. */
-struct lenet *lenet_new(const struct lenet_shape *shape, uint32_t batch_max, char *why,
+/*
+ * NULL and, in `why`, a sentence when the shape makes no net or memory is short.
+ *
+ *   kernels  of the convolutions; NULL: the fastest that this CPU can run
+ */
+struct lenet *lenet_new(const struct lenet_shape *shape, uint32_t batch_max,
+                        const struct lenet_kernels *kernels, char *why,
                         size_t why_bytes);
 void          lenet_free(struct lenet **net);
 

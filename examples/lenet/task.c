@@ -88,7 +88,7 @@ static int make_net(struct lenet_task *t, struct lenet_shape shape)
     char why[256];
 
     shape.side = side_of(ps_data_features(t->training));
-    t->net = lenet_new(&shape, t->largest, why, sizeof(why));
+    t->net = lenet_new(&shape, t->largest, NULL, why, sizeof(why));
     if (!t->net) {
         fprintf(stderr, "lenet: %s\n", why);
         return EX_USAGE;
