@@ -304,6 +304,10 @@ void disk_fail(struct disk *d, bool kept)
     struct disk_work w = take_first(d);
 
     break_off(d, &w, kept);
+}
+
+void disk_die(struct disk *d)
+{
     disk_crash(d, false);
     d->dead = true;
 }

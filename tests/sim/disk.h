@@ -61,6 +61,9 @@ void disk_finish(struct disk *d, struct psd_shard *const *shards, uint64_t now_n
 /* The save that is done first fails.  `kept`: it is there all the same. */
 void disk_fail(struct disk *d, bool kept);
 
+/* Nothing more is done, until another psd is there. */
+void disk_die(struct disk *d);
+
 /* The psd has ended.  `kept`: what was being saved is there all the same. */
 void disk_crash(struct disk *d, bool kept);
 

@@ -29,7 +29,7 @@ bool saved_fails(struct world *w, struct disk *d)
 static void begin_end(struct world *w, uint32_t i)
 {
     world_say(w, "host %u: its disk has failed", i);
-    w->hosts[i].disk.dead = true;
+    disk_die(&w->hosts[i].disk);
     w->hosts[i].end_ns = w->now_ns + world_draw(w, ENDING_NS);
 }
 
