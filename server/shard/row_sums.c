@@ -2,6 +2,7 @@
 #include "server/shard/row_sums.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define AHEAD 16u /* rows between asking for their tags and looking at them */
 
@@ -76,20 +77,26 @@ static void add(const struct psd_row_sums *s, uint64_t row, double c,
     s->gradients[row] = sum;
 }
 
+/* Rows of which none was touched before, nor comes twice. */
 static void take_all(struct psd_row_sums *s, const struct psd_row_batch *b)
 {
     const size_t bytes = row_bytes(s);
 
+    if (b->keys)
+        memcpy(s->keys, b->keys, b->n * sizeof(*s->keys));
+    memcpy(s->places, b->places, b->n * sizeof(*s->places));
+    s->n = b->n;
     for (uint64_t i = 0; i < b->n; i++)
-        take(s, touch(s, b->keys ? b->keys[i] : 0, b->places[i]), b->coefficient,
-             b->gradients + i * bytes);
+        s->gradients[i] = b->gradients + i * bytes;
+    for (uint64_t i = 0; b->coefficient != 1.0 && i < b->n; i++)
+        take(s, i, b->coefficient, s->gradients[i]);
 }
 
 void psd_row_sums_add(struct psd_row_sums *s, const struct psd_row_batch *b)
 {
     const uint8_t *gradient = b->gradients;
 
-    if (s->distinct) {
+    if (s->distinct && b->n > 0) {
         take_all(s, b);
         return;
     }
@@ -129,7 +136,7 @@ void psd_row_sums_step(struct psd_row_sums *s, uint32_t kind,
     if (s->n == 0)
         return;
     psd_store_rows(s->matrix, s->places, s->n, s->rows);
-    if (update)
+    if (update && psd_scale_changes_rows(scale, s->matrix))
         scale_rows(s, scale, update);
     s->backend->step_rows(kind, s->matrix->spec.dtype, hyper, s->n,
                           s->matrix->spec.cols, s->rows, s->gradients);

@@ -26,7 +26,7 @@ struct psd_row_sums {
     uint64_t room; /* rows of all contributions */
     uint64_t n;    /* touched so far, in order of first touch */
 
-    uint64_t    *keys; /* [n] of an update, as the scale wants them; else zeros */
+    uint64_t    *keys; /* [n] of an update, for its scale */
     uint32_t    *places;
     const void **gradients; /* each as it was pushed, or in `sums` */
     uint8_t     *sums;      /* [room][cols] */

@@ -98,11 +98,16 @@ void psd_scale_chunk(struct psd_scale *s, const struct psd_update *u,
         s->kind->chunk(s, u, m, chunk, from, to, gradient);
 }
 
+bool psd_scale_changes_rows(const struct psd_scale *s, const struct psd_matrix *m)
+{
+    return s->kind->row && !is_exact(s, m);
+}
+
 const void *psd_scale_row(struct psd_scale *s, const struct psd_update *u,
                           const struct psd_matrix *m, uint64_t key, const void *value,
                           const void *gradient, void *scaled)
 {
-    if (!s->kind->row || is_exact(s, m))
+    if (!psd_scale_changes_rows(s, m))
         return gradient;
     if (gradient != scaled)
         memcpy(scaled, gradient, m->spec.cols * m->element_bytes);

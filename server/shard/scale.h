@@ -79,6 +79,9 @@ void psd_scale_chunk(struct psd_scale *scale, const struct psd_update *update,
                      const struct psd_matrix *m, const struct psd_chunk *chunk,
                      uint64_t from, uint64_t to, void *gradient);
 
+/* Would psd_scale_row make another gradient of any row of the matrix? */
+bool psd_scale_changes_rows(const struct psd_scale *scale, const struct psd_matrix *m);
+
 /* The same of the gradient of a row that has these values now: returns it, or `scaled`,
  * into which it has written another.  The two may be the same memory. */
 const void *psd_scale_row(struct psd_scale *scale, const struct psd_update *update,

@@ -334,8 +334,7 @@ void *psd_store_row(const struct psd_matrix *m, uint32_t place,
 void psd_store_rows(const struct psd_matrix *m, const uint32_t *places, uint64_t n,
                     void **rows)
 {
-    for (uint64_t i = 0; i < n; i++)
-        rows[i] = psd_rows_at(m->rows, places[i]);
+    psd_rows_all_at(m->rows, places, n, rows);
 }
 
 uint32_t *psd_store_tag(const struct psd_matrix *m, uint32_t place)

@@ -46,6 +46,8 @@ ps_status psd_rows_hold(struct psd_rows *rows, const uint64_t *keys, uint64_t n,
                         uint32_t *places, bool *distinct) PS_CHECKED;
 void      psd_rows_release(struct psd_rows *rows, const uint32_t *places, uint64_t n);
 void     *psd_rows_at(const struct psd_rows *rows, uint32_t place);
+void psd_rows_all_at(const struct psd_rows *rows, const uint32_t *places, uint64_t n,
+                     void **out);
 uint32_t *psd_rows_tag(const struct psd_rows *rows, uint32_t place);
 size_t    psd_rows_list(const struct psd_rows *rows, uint64_t from, size_t room,
                         uint64_t *keys, uint32_t *places, uint64_t *next);

@@ -99,6 +99,13 @@ void *psd_rows_at(const struct psd_rows *r, uint32_t place)
     return r->pages[place >> r->page_shift].rows + in_page * r->row_bytes;
 }
 
+void psd_rows_all_at(const struct psd_rows *r, const uint32_t *places, uint64_t n,
+                     void **out)
+{
+    for (uint64_t i = 0; i < n; i++)
+        out[i] = psd_rows_at(r, places[i]);
+}
+
 uint32_t *psd_rows_tag(const struct psd_rows *r, uint32_t place)
 {
     return &r->tags[place];
