@@ -1,6 +1,8 @@
 /* client_answer.c - pushes and pulls: what the answers bring; see client.h. */
 #include "worker/client_private.h"
 
+#include "common/base/copy.h"
+
 #include <string.h>
 
 /* The payload of an answer, read from front to back across its frames. */
@@ -51,13 +53,35 @@ static bool fits(const struct psw_request *r, const struct ps_parcel *in, size_t
     return cut_well && (*got == *expected || *got == *expected + padding);
 }
 
+/* Rows that lie in the cursor's frame as a whole; how many of row_of[n]. */
+static uint64_t fill_from_frame(struct cursor *c, uint8_t *value, size_t row_bytes,
+                                const uint64_t *row_of, uint64_t n)
+{
+    const struct ps_buf *frame = c->in->frames[c->frame];
+    uint64_t             whole = (frame->len - c->at) / row_bytes;
+
+    if (whole > n)
+        whole = n;
+    for (uint64_t i = 0; i < whole; i++)
+        ps_copy_row(value + row_of[i] * row_bytes, frame->data + c->at + i * row_bytes,
+                    row_bytes);
+    c->at += whole * row_bytes;
+    return whole;
+}
+
 static void fill_rows(struct cursor *c, const struct psw_request *r)
 {
     const struct psw_piece *p = &r->pieces[0];
     size_t                  row_bytes = p->bytes / p->count;
+    uint8_t                *value = p->value;
 
-    for (uint64_t i = 0; i < p->count; i++)
-        read_on(c, (uint8_t *)p->value + r->row_of[i] * row_bytes, row_bytes);
+    for (uint64_t i = 0; i < p->count;) {
+        i += fill_from_frame(c, value, row_bytes, r->row_of + i, p->count - i);
+        if (i < p->count) { /* what is left is in this frame and the next ones */
+            read_on(c, value + r->row_of[i] * row_bytes, row_bytes);
+            i++;
+        }
+    }
 }
 
 static void fill(const struct psw_request *r, const struct ps_parcel *in)

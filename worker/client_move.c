@@ -1,6 +1,8 @@
 /* client_move.c - pushes and pulls: splitting and packing; see client.h. */
 #include "worker/client_private.h"
 
+#include "common/base/copy.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +59,7 @@ static void copy_rows(const struct mover *mv, uint8_t *to, size_t bytes)
     if (!mv->order)
         memcpy(to, from + mv->first * row_bytes, bytes);
     for (uint64_t i = 0; mv->order && i < mv->n_rows; i++)
-        memcpy(to + i * row_bytes, from + mv->order[i] * row_bytes, row_bytes);
+        ps_copy_row(to + i * row_bytes, from + mv->order[i] * row_bytes, row_bytes);
 }
 
 /* The gradients, each piece's beginning 8-aligned. */

@@ -10,6 +10,8 @@
  */
 #include "server/compute/backend.h"
 
+#include "common/base/copy.h"
+
 #include <assert.h>
 #include <float.h>
 #include <math.h>
@@ -144,22 +146,12 @@ static void cpu_step(uint32_t kind, uint32_t dtype, const struct psd_hyper *h, s
     }
 }
 
-/* Line by line: a call of memcpy would cost more than most rows. */
-static inline __attribute__((always_inline)) void copy_row(char *out, const char *row,
-                                                           size_t bytes)
-{
-    for (; bytes >= 64; bytes -= 64, out += 64, row += 64)
-        memcpy(out, row, 64);
-    if (bytes > 0)
-        memcpy(out, row, bytes);
-}
-
 static void assign_rows(size_t n, size_t bytes, void *const *rows, const void *const *g)
 {
     for (size_t i = 0; i < n; i++) {
         if (i + AHEAD < n)
             expect_row(rows[i + AHEAD], bytes);
-        copy_row(rows[i], g[i], bytes);
+        ps_copy_row(rows[i], g[i], bytes);
     }
 }
 
@@ -196,7 +188,7 @@ KERNEL static void cpu_gather(size_t n, size_t bytes, void *out,
     for (size_t i = 0; i < n; i++, at += bytes) {
         if (i + AHEAD < n)
             expect_row(rows[i + AHEAD], bytes);
-        copy_row(at, rows[i], bytes);
+        ps_copy_row(at, rows[i], bytes);
     }
 }
 
