@@ -174,11 +174,15 @@ END_TEST
 
 START_TEST(where_the_system_gives_no_memory_files_blocks_are_ordinary_memory)
 {
-    struct rlimit  none = { 0, 0 };
+    struct rlimit  some, none;
     struct ps_buf *b;
 
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &some), 0);
+    none = some;
+    none.rlim_cur = 0;
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
     b = block(64 * KIB);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &some), 0);
     ck_assert_ptr_null(b->segment);
     ps_buf_drop(&b);
 }
