@@ -17,6 +17,8 @@ struct training {
     ps_worker         *worker;
     ps_model          *model;
     ps_status          reported;  /* how the reports of the last epoch went */
+    double             began;     /* this epoch, with its first gradient; 0: not yet */
+    double             computed;  /* seconds of it in the net */
     ps_status          moved;     /* how the layers of this batch did */
     char               why[1024]; /* it was not well */
 };
@@ -47,9 +49,14 @@ static ps_status open_worker(struct training *t)
 static int gradient(void *ctx, const ps_step *step, double *loss)
 {
     struct training *t = ctx;
+    double           began = lenet_seconds();
 
-    t->moved = PS_OK; /* after a rollback the batch comes again */
+    if (t->began == 0)
+        t->began = began;
+    t->computed -= began; /* stops while layers move */
+    t->moved = PS_OK;     /* after a rollback the batch comes again */
     *loss = lenet_task_gradient(t->task, step->batch);
+    t->computed += lenet_seconds();
     return t->moved != PS_OK;
 }
 
@@ -65,16 +72,34 @@ static void before_layer(void *ctx, uint32_t layer)
 {
     struct training *t = ctx;
 
+    t->computed += lenet_seconds();
     if (!t->moved)
         layer_moved(t, ps_model_wait(t->model, layer));
+    t->computed -= lenet_seconds();
 }
 
 static void after_layer(void *ctx, uint32_t layer)
 {
     struct training *t = ctx;
 
+    t->computed += lenet_seconds();
     if (!t->moved)
         layer_moved(t, ps_model_ready(t->model, layer));
+    t->computed -= lenet_seconds();
+}
+
+/* What both epoch functions report: the loss, and the share of the epoch's time in
+ * which the net did not compute, because the library moved its values or waited. */
+static ps_status report_epoch(struct training *t, double mean_loss)
+{
+    double    took = lenet_seconds() - t->began;
+    ps_status st = ps_report(t->worker, "epoch_loss", mean_loss);
+
+    if (!st && t->began > 0)
+        st = ps_report(t->worker, "exchange_share", 1 - t->computed / took);
+    t->began = 0;
+    t->computed = 0;
+    return st;
 }
 
 /* Every worker looks at its share of the test images. */
@@ -84,13 +109,14 @@ static int after_epoch(void *ctx, ps_worker *worker, uint64_t epoch, double mean
     uint64_t         n = ps_data_n(t->task->test);
     uint64_t         first = n * ps_rank(worker) / ps_workers(worker);
     uint64_t         last = n * (ps_rank(worker) + 1) / ps_workers(worker);
-    uint64_t         correct = lenet_task_correct(t->task, first, last);
+    uint64_t         correct;
 
+    t->reported = report_epoch(t, mean_loss);
+    correct = lenet_task_correct(t->task, first, last);
     printf("epoch %llu: loss %.4f, %llu of %llu test images right\n",
            (unsigned long long)epoch + 1, mean_loss, (unsigned long long)correct,
            (unsigned long long)(last - first));
     fflush(stdout);
-    t->reported = ps_report(worker, "epoch_loss", mean_loss);
     if (!t->reported)
         t->reported = ps_report(worker, "test_correct", (double)correct);
     if (!t->reported)
@@ -103,9 +129,10 @@ static int say_epoch(void *ctx, ps_worker *worker, uint64_t epoch, double mean_l
 {
     struct training *t = ctx;
 
+    (void)worker;
     printf("epoch %llu: loss %.4f\n", (unsigned long long)epoch + 1, mean_loss);
     fflush(stdout);
-    t->reported = ps_report(worker, "epoch_loss", mean_loss);
+    t->reported = report_epoch(t, mean_loss);
     return t->reported != PS_OK;
 }
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 
 /* FNV-1a of its name is the stream of a matrix's start values. */
 static uint64_t stream_of(const char *name)
@@ -44,14 +43,6 @@ static void step(const struct lenet_tensor *t, const ps_optimiser_settings *o,
     }
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Mean loss of the epoch, in *loss. */
 static ps_status train_epoch(struct lenet_task *t, uint64_t epoch,
                              real *const *velocity, double *loss)
@@ -81,12 +72,12 @@ static int train(struct lenet_task *t, real *const *velocity)
     double   loss;
 
     for (uint64_t epoch = 0; epoch < t->train.epochs; epoch++) {
-        double    began = seconds(), took;
+        double    began = lenet_seconds(), took;
         ps_status st = train_epoch(t, epoch, velocity, &loss);
 
         if (st)
             return lenet_failed(st);
-        took = seconds() - began;
+        took = lenet_seconds() - began;
         printf("epoch %llu: loss %.4f, test accuracy %.4f, %.0f samples/s\n",
                (unsigned long long)epoch + 1, loss,
                (double)lenet_task_correct(t, 0, tests) / (double)tests,

@@ -41,6 +41,9 @@ double lenet_task_gradient(struct lenet_task *t, const ps_batch *batch);
 /* How many of test images first .. last - 1 are classified as they should. */
 uint64_t lenet_task_correct(struct lenet_task *t, uint64_t first, uint64_t last);
 
+/* Of a clock that only goes forward. */
+double lenet_seconds(void);
+
 /* Says on stderr why the last call of the library failed; an exit code. */
 int lenet_failed(ps_status status);
 

@@ -42,20 +42,12 @@ static ps_status test(struct tester *t)
     return ps_report(t->worker, "test_accuracy", (double)correct / (double)n);
 }
 
-static double seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* A report travels while the library is called, so it is not slept through. */
 static ps_status wait_until(struct tester *t, double then)
 {
     ps_status st = PS_OK;
 
-    while (!st && !told_to_end && seconds() < then) {
+    while (!st && !told_to_end && lenet_seconds() < then) {
         nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
         st = ps_progress(t->worker, 0);
     }
@@ -73,7 +65,7 @@ static ps_status run(struct tester *t)
     if (!st)
         st = lenet_task_bind(t->task, t->worker, &t->model);
     while (!st && !told_to_end) {
-        double next = seconds() + t->task->train.test_every;
+        double next = lenet_seconds() + t->task->train.test_every;
 
         st = test(t);
         if (!st)

@@ -11,7 +11,7 @@ PSD_BINDIR=$top_builddir PSD_EXPERIMENTS=$work/nowhere:$work/known
 export PSD_BINDIR PSD_EXPERIMENTS
 unset PSW_COORDINATOR PSW_JOB PSW_TOKEN PSW_RANK PSW_WORLD_SIZE PSW_TIMEOUT_MS PSW_CONFIG
 
-plan 155
+plan 158
 
 images 640 1 train
 images 200 2 test
@@ -124,7 +124,7 @@ is "no failure"                     "$(json_value failure first/summary.json)" n
 ok "every line of metrics.jsonl is well-formed" is_json metrics.json
 is "and has its keys" "$(grep -cv '^{"time":[0-9.e-]*,"rank":[01],"clock":[0-9]*,"metric":"[a-z_]*","value":[-0-9.e]*}$' \
     first/metrics.jsonl)" 0
-for metric in loss epoch_loss epoch_seconds test_correct test_total; do
+for metric in loss epoch_loss epoch_seconds exchange_share test_correct test_total; do
     ok "both workers report $metric" test \
         "$(grep "\"metric\":\"$metric\"" first/metrics.jsonl | grep -o '"rank":[01]' | sort -u | wc -l)" = 2
 done
@@ -136,6 +136,11 @@ about() {
         m = a < 0 ? -a : a
         exit !(a != "" && b != "" && d <= share * m) }'
 }
+# is_share NUMBER: more than nothing, less than all?
+is_share() {
+    awk -v a="$1" 'BEGIN { exit !(a > 0 && a < 1) }'
+}
+ok "a part of the time was not the net's" is_share "$(json_value exchange_share first/summary.json)"
 ok "it learned something: of nine kinds more than a third is right" \
     awk -v a="$(json_value test_accuracy first/summary.json)" 'BEGIN { exit !(a > 0.34) }'
 
@@ -158,6 +163,7 @@ is "the same again"               "$(hash_of again tiny)" "$hash"
 is "the same from run.yaml"       "$(hash_of yaml first/run.yaml)" "$hash"
 is "the same without prefetch"    "$(hash_of late tiny -s train.prefetch=false)" "$hash"
 is "the same layer by layer"      "$(hash_of layers tiny -s "workers.command=lenet --layerwise")" "$hash"
+ok "where moves do not count as the net's time" is_share "$(json_value exchange_share layers/summary.json)"
 is "and tested with all values"   "$(json_value test_accuracy layers/summary.json)" \
     "$(json_value test_accuracy first/summary.json)"
 is "and so with 3 shards"         "$(hash_of layers3 tiny -s "workers.command=lenet --layerwise" -s servers.shards=3)" "$hash"
