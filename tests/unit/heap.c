@@ -193,6 +193,7 @@ static Suite *heap_suite(void)
     Suite *s = suite_create("heap");
     TCase *t = tcase_create("heap");
 
+    tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, open_heap, close_heap);
     tcase_add_test(t, blocks_of_a_heap_lie_in_its_segments);
     tcase_add_test(t, small_and_huge_blocks_and_those_of_no_heap_are_ordinary_memory);
