@@ -137,6 +137,7 @@ struct psw_client {
     uint64_t          last_request;
     struct ps_traffic traffic;
     struct ps_ticket *tickets;
+    uint32_t          n_drains; /* of them, those that wait for all pushes */
     struct ps_matrix *matrices;
 
     /* reports that no OK was received for; the first n_reporting are under way */

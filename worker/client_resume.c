@@ -57,6 +57,7 @@ static void hold(struct psw_client *c)
 
     c->coordinator.queue = (struct psw_queue){ 0 };
     c->coordinator.n_sent = 0;
+    c->coordinator.sent_bytes = 0;
     for (struct psw_request *r = all.first; r; r = next) {
         next = r->next;
         if (psw_resume_owns(r) || r->kind == PS_MSG_BYE)

@@ -24,6 +24,7 @@ ps_status psw_ticket_new(struct psw_client *c, uint32_t purpose, struct ps_ticke
     if (t->next)
         t->next->link = &t->next;
     c->tickets = t;
+    c->n_drains += purpose == PSW_FOR_DRAIN;
     *out = t;
     return PS_OK;
 }
@@ -47,6 +48,7 @@ void psw_ticket_free(struct ps_ticket *t)
     *t->link = t->next;
     if (t->next)
         t->next->link = t->link;
+    t->client->n_drains -= t->purpose == PSW_FOR_DRAIN;
     free(t->why);
     free(t->specs);
     free(t);
@@ -115,7 +117,7 @@ static bool drained(const struct psw_client *c)
 
 void psw_client_settle(struct psw_client *c)
 {
-    if (psw_is_resuming(c))
+    if (psw_is_resuming(c) || c->n_drains == 0)
         return;
     for (struct ps_ticket *t = c->tickets; t; t = t->next)
         if (t->purpose == PSW_FOR_DRAIN && !t->done && drained(c))

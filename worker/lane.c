@@ -92,17 +92,50 @@ static void count(const struct psw_request *r, struct ps_traffic *traffic)
         traffic->pulls++;
 }
 
+static size_t bytes_of(const struct psw_request *r)
+{
+    size_t bytes = payload_bytes(r);
+
+    for (uint32_t i = 0; i < r->n_pieces; i++)
+        bytes += r->pieces[i].bytes;
+    return bytes;
+}
+
+static bool has_room(const struct psw_lane *lane, const struct psw_request *r)
+{
+    return lane->n_sent < PSW_WINDOW ||
+           (lane->n_sent < PSW_WINDOW_SMALL &&
+            lane->sent_bytes + bytes_of(r) <= PSW_SMALL_BYTES);
+}
+
+/* It is the first behind those that are under way, or before all of them. */
+static void is_under_way(struct psw_lane *lane, struct psw_request *r)
+{
+    r->patience_ns = PSW_PATIENCE_NS;
+    r->bytes = bytes_of(r);
+    lane->sent_bytes += r->bytes;
+    lane->n_sent++;
+}
+
+/* Takes *link, one of those under way, out of the lane. */
+static struct psw_request *take(struct psw_lane *lane, struct psw_request **link)
+{
+    lane->sent_bytes -= (*link)->bytes;
+    lane->n_sent--;
+    return unhang(&lane->queue, link);
+}
+
 void psw_lane_send(struct psw_lane *lane, uint64_t now_ns, struct ps_outbox *out,
                    struct ps_traffic *traffic)
 {
     struct psw_request *r = lane->queue.first;
 
-    if (lane->n_sent == PSW_WINDOW)
+    if (lane->n_sent == PSW_WINDOW_SMALL)
         return;
     for (uint32_t i = 0; i < lane->n_sent; i++)
         r = r->next;
-    for (; r && lane->n_sent < PSW_WINDOW; r = r->next, lane->n_sent++) {
-        r->patience_ns = PSW_PATIENCE_NS;
+    for (; r && has_room(lane, r); r = r->next) {
+        is_under_way(lane, r);
         count(r, traffic);
         put(lane, r, now_ns, out);
     }
@@ -154,10 +187,8 @@ struct psw_request *psw_lane_answered(struct psw_lane *lane, uint64_t id)
     struct psw_request **link = &lane->queue.first;
 
     for (uint32_t i = 0; i < lane->n_sent; i++, link = &(*link)->next) {
-        if ((*link)->id != id)
-            continue;
-        lane->n_sent--;
-        return unhang(&lane->queue, link);
+        if ((*link)->id == id)
+            return take(lane, link);
     }
     return NULL;
 }
@@ -169,8 +200,7 @@ void psw_lane_again(struct psw_lane *lane, struct psw_request *r, uint64_t now_n
     lane->queue.first = r;
     if (!lane->queue.end)
         lane->queue.end = &r->next;
-    lane->n_sent++; /* it takes the place that its answer made */
-    r->patience_ns = PSW_PATIENCE_NS;
+    is_under_way(lane, r); /* in the place that its answer made */
     put(lane, r, now_ns, out);
 }
 
@@ -188,9 +218,8 @@ void psw_lane_forget(struct psw_lane *lane, const struct ps_ticket *ticket)
             r->ticket = NULL;
             link = &r->next;
         } else {
-            if (i < n_sent)
-                lane->n_sent--;
-            psw_request_free(unhang(&lane->queue, link));
+            psw_request_free(i < n_sent ? take(lane, link)
+                                        : unhang(&lane->queue, link));
         }
     }
 }
@@ -208,4 +237,5 @@ void psw_lane_clear(struct psw_lane *lane)
 {
     psw_queue_clear(&lane->queue);
     lane->n_sent = 0;
+    lane->sent_bytes = 0;
 }

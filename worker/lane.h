@@ -17,7 +17,15 @@
 
 #include <ps/worker.h>
 
-#define PSW_WINDOW 8u /* requests under way to one server */
+/*
+ * Requests under way to one server: so many, or more as long as all together are small.
+ * 8 of 1 MiB keep both ends and the way between them busy; of small ones that takes as
+ * many as ZeroMQ's queue has room for.  That is 64, and it hears what has left by the
+ * half: 33 may look like 64.
+ */
+#define PSW_WINDOW 8u
+#define PSW_WINDOW_SMALL 32u
+#define PSW_SMALL_BYTES (1u << 20) /* all together, with what they bring back */
 
 #define PSW_SECOND_NS UINT64_C(1000000000)
 #define PSW_PATIENCE_NS (5 * PSW_SECOND_NS) /* of silence, before the first resend */
@@ -41,8 +49,9 @@ struct psw_request {
     uint64_t            clock;
     struct ps_parcel    parcel;
 
-    uint64_t sent_ns;
+    uint64_t sent_ns; /* under way, from here on */
     uint64_t patience_ns;
+    size_t   bytes; /* in the lane's sum: values and keys, there and back */
 
     /* What the answer fills. */
     uint64_t *row_of; /* sparse: where row i goes, in rows of the caller's;
@@ -62,7 +71,8 @@ struct psw_lane {
     uint64_t        heard_ns; /* when anything came from there; 0: never */
 
     struct psw_queue queue;  /* of all unanswered requests; */
-    uint32_t         n_sent; /* the first n_sent <= PSW_WINDOW are under way */
+    uint32_t         n_sent; /* the first n_sent <= PSW_WINDOW_SMALL are under way */
+    size_t           sent_bytes; /* of these */
 };
 
 void psw_queue_add(struct psw_queue *q, struct psw_request *r);

@@ -456,21 +456,57 @@ START_TEST(window_bounds_what_is_under_way)
 {
     float             v[2];
     struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), v, NULL);
-    struct ps_ticket *t[PSW_WINDOW + 2];
-    uint64_t          request[PSW_WINDOW + 2];
+    struct ps_ticket *t[PSW_WINDOW_SMALL + 2];
+    uint64_t          request[PSW_WINDOW_SMALL];
+    const size_t      n = PSW_WINDOW_SMALL;
 
-    for (size_t i = 0; i < PSW_WINDOW + 2; i++)
+    for (size_t i = 0; i < n + 2; i++)
         t[i] = move(PSW_PULL, &span, 1);
-    ck_assert_uint_eq(out.n, PSW_WINDOW);
-    for (size_t i = 0; i < PSW_WINDOW; i++)
+    ck_assert_uint_eq(out.n, n);
+    for (size_t i = 0; i < n; i++)
         request[i] = sent(i).h.request;
     values(shard(0), request[3], v, sizeof(v)); /* in any order */
-    ck_assert_uint_eq(out.n, PSW_WINDOW + 1);
+    ck_assert_uint_eq(out.n, n + 1);
     values(shard(0), request[0], v, sizeof(v));
-    ck_assert_uint_eq(out.n, PSW_WINDOW + 2);
-    ck_assert_uint_gt(sent(PSW_WINDOW + 1).h.request, sent(PSW_WINDOW).h.request);
-    for (size_t i = 0; i < PSW_WINDOW + 2; i++)
+    ck_assert_uint_eq(out.n, n + 2);
+    ck_assert_uint_gt(sent(n + 1).h.request, sent(n).h.request);
+    for (size_t i = 0; i < n + 2; i++)
         psw_ticket_drop(&t[i]);
+}
+END_TEST
+
+/* Keys and values count, there and back. */
+START_TEST(window_is_narrower_for_what_is_larger)
+{
+    static float      v[15000], g[15000];
+    struct psw_span   span = all_of(opened("w", 1, 15000, PS_F32), v, g);
+    const size_t      n = PSW_SMALL_BYTES / sizeof(v);
+    struct ps_ticket *t[PSW_WINDOW_SMALL];
+
+    ck_assert_uint_gt(n, PSW_WINDOW);
+    ck_assert_uint_lt(n, PSW_WINDOW_SMALL);
+    for (size_t i = 0; i < n + 2; i++)
+        t[i] = move(i % 2 ? PSW_PULL : PSW_PUSH, &span, 1);
+    ck_assert_uint_eq(out.n, n);
+    values(shard(0), sent(1).h.request, v, sizeof(v));
+    ck_assert_uint_eq(out.n, n + 1);
+    for (size_t i = 0; i < n + 2; i++)
+        psw_ticket_drop(&t[i]);
+}
+END_TEST
+
+START_TEST(window_is_never_narrower_than_a_few_large_ones)
+{
+    static float    v[PS_CHUNK_BYTES * 2 * (PSW_WINDOW + 1) / sizeof(float)];
+    struct psw_span span =
+        all_of(opened("w", 1, sizeof(v) / sizeof(*v), PS_F32), v, NULL);
+    struct ps_ticket *t = move(PSW_PULL, &span, 1);
+    size_t            at_first = 0;
+
+    for (size_t i = 0; i < out.n; i++)
+        at_first += sent(i).parcel->route.index == 0;
+    ck_assert_uint_eq(at_first, PSW_WINDOW);
+    psw_ticket_drop(&t);
 }
 END_TEST
 
@@ -655,6 +691,8 @@ static Suite *client_iterations_suite(void)
     tcase_add_test(one, pull_says_which_push_was_the_last);
     tcase_add_test(one, epoch_does_not_end_within_an_iteration);
     tcase_add_test(one, window_bounds_what_is_under_way);
+    tcase_add_test(one, window_is_narrower_for_what_is_larger);
+    tcase_add_test(one, window_is_never_narrower_than_a_few_large_ones);
     tcase_add_test(one, silence_makes_the_client_repeat_byte_for_byte);
     tcase_add_test(one, shard_that_talks_is_given_time);
     tcase_add_test(one, answer_that_comes_twice_counts_once);
