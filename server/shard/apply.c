@@ -18,10 +18,13 @@ struct span {
     uint64_t from, to; /* elements of the chunk, [from, to) */
 };
 
-/* What is summed for one chunk: the touched elements, and their sums. */
+/* What is summed for one chunk: the touched elements, and their sums; or the one
+ * gradient that there is. */
 struct dense_sum {
     struct psd_chunk *chunk;
-    struct ps_buf    *sum; /* whole chunk; only the spans are meant */
+    bool              as_is; /* one range, whose gradient is stepped as it was pushed */
+    const void       *only;  /* as_is: that gradient */
+    struct ps_buf    *sum;   /* else: whole chunk; only the spans are meant */
     size_t            n_spans, spans_room;
     struct span      *spans; /* sorted, disjoint, not adjacent */
 };
@@ -103,32 +106,43 @@ static struct dense_sum *dense_of(struct matrix_sum *s, uint64_t first)
 }
 
 /* Room for the spans of all contributions is counted here, made below. */
-static ps_status prepare_dense(struct matrix_sum *s, const struct ps_range *range)
+static ps_status prepare_dense(const struct gather *g, struct matrix_sum *s,
+                               const struct ps_range *range, double c)
 {
     struct dense_sum *d = dense_of(s, range->first);
 
     d->spans_room++;
+    d->as_is = d->spans_room == 1 && c == 1.0 &&
+               !(g->update && psd_scale_changes(g->job->scale, s->matrix));
     if (d->chunk)
         return PS_OK;
     d->chunk = psd_store_chunk(s->matrix, range->first);
-    ps_status st = ps_buf_new(&d->sum, d->chunk->n * s->matrix->element_bytes);
-
-    return st ? st : psd_store_write(s->matrix, d->chunk);
+    return psd_store_write(s->matrix, d->chunk);
 }
 
-static ps_status allocate_spans(struct gather *g)
+static ps_status allocate_sum(const struct gather *g, const struct matrix_sum *s,
+                              struct dense_sum *d)
 {
-    for (size_t i = 0; i < g->n; i++)
-        for (size_t k = 0; g->sums[i].dense && k < g->sums[i].matrix->n_chunks; k++) {
-            struct dense_sum *d = &g->sums[i].dense[k];
+    d->spans = calloc(d->spans_room, sizeof(*d->spans));
+    if (!d->spans)
+        return no_memory(g->job);
+    if (d->as_is)
+        return PS_OK;
+    return ps_buf_new(&d->sum, d->chunk->n * s->matrix->element_bytes);
+}
 
-            if (!d->chunk)
-                continue;
-            d->spans = calloc(d->spans_room, sizeof(*d->spans));
-            if (!d->spans)
-                return no_memory(g->job);
-        }
-    return PS_OK;
+static ps_status allocate_sums(struct gather *g)
+{
+    ps_status st = PS_OK;
+
+    for (size_t i = 0; i < g->n; i++) {
+        struct matrix_sum *s = &g->sums[i];
+
+        for (size_t k = 0; s->dense && !st && k < s->matrix->n_chunks; k++)
+            if (s->dense[k].chunk)
+                st = allocate_sum(g, s, &s->dense[k]);
+    }
+    return st;
 }
 
 static void *at(struct ps_buf *b, uint64_t element, size_t element_bytes)
@@ -166,6 +180,11 @@ static void sum_dense(const struct gather *g, const struct matrix_sum *s,
     const size_t   bytes = s->matrix->element_bytes;
     uint64_t       done = from;
 
+    if (d->as_is) {
+        d->only = values;
+        merge_span(d, from, to);
+        return;
+    }
     for (size_t i = 0; !s->last && i < d->n_spans && done < to; i++) {
         uint64_t a = d->spans[i].from, b = d->spans[i].to;
 
@@ -197,17 +216,22 @@ static void step_dense(const struct gather *g, const struct matrix_sum *s,
         struct dense_sum *d = &s->dense[i];
 
         for (size_t k = 0; k < d->n_spans; k++) {
-            uint64_t from = d->spans[k].from;
-            void    *state[PSD_STATE_MAX] = { NULL };
+            uint64_t    from = d->spans[k].from;
+            const void *gradient = d->only;
+            void       *state[PSD_STATE_MAX] = { NULL };
 
             for (uint32_t n = 0; n < s->matrix->n_state; n++)
                 state[n] = at(d->chunk->state[n], from, bytes);
-            if (g->update)
-                psd_scale_chunk(g->job->scale, g->update, s->matrix, d->chunk, from,
-                                d->spans[k].to, at(d->sum, from, bytes));
+            if (!d->as_is) {
+                void *sum = at(d->sum, from, bytes);
+
+                if (g->update)
+                    psd_scale_chunk(g->job->scale, g->update, s->matrix, d->chunk, from,
+                                    d->spans[k].to, sum);
+                gradient = sum;
+            }
             g->backend->step(kind, s->matrix->spec.dtype, hyper, d->spans[k].to - from,
-                             at(d->chunk->value, from, bytes), state,
-                             at(d->sum, from, bytes));
+                             at(d->chunk->value, from, bytes), state, gradient);
         }
     }
 }
@@ -246,7 +270,8 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
             if (!s && (st = add_sum(g, held->ranges[k].matrix, &s)))
                 break;
             if (!s->matrix->spec.sparse) {
-                st = prepare_dense(s, &held->ranges[k]);
+                st = prepare_dense(g, s, &held->ranges[k],
+                                   s->means ? c[i].coefficient : 1.0);
                 continue;
             }
             psd_row_sums_expect(&s->rows, held->ranges[k].count, held->distinct);
@@ -255,7 +280,7 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
         }
     }
     if (!st)
-        st = allocate_spans(g);
+        st = allocate_sums(g);
     for (size_t i = 0; !st && i < g->n; i++)
         st = psd_row_sums_room(&g->sums[i].rows);
     return st ? st : scale_room(g);

@@ -90,11 +90,16 @@ ps_status psd_scale_room(struct psd_scale *s, const struct psd_update *u,
     return s->kind->room && !is_exact(s, m) ? s->kind->room(s, u, m, chunk, n) : PS_OK;
 }
 
+bool psd_scale_changes(const struct psd_scale *s, const struct psd_matrix *m)
+{
+    return s->kind->chunk && !is_exact(s, m);
+}
+
 void psd_scale_chunk(struct psd_scale *s, const struct psd_update *u,
                      const struct psd_matrix *m, const struct psd_chunk *chunk,
                      uint64_t from, uint64_t to, void *gradient)
 {
-    if (s->kind->chunk && !is_exact(s, m))
+    if (psd_scale_changes(s, m))
         s->kind->chunk(s, u, m, chunk, from, to, gradient);
 }
 

@@ -74,6 +74,9 @@ ps_status psd_scale_room(struct psd_scale *scale, const struct psd_update *updat
                          const struct psd_matrix *m, const struct psd_chunk *chunk,
                          uint64_t n) PS_CHECKED;
 
+/* Does psd_scale_chunk make other gradients of this matrix's? */
+bool psd_scale_changes(const struct psd_scale *scale, const struct psd_matrix *m);
+
 /* Makes of the gradient of the chunk's elements [from, to) what the optimiser gets. */
 void psd_scale_chunk(struct psd_scale *scale, const struct psd_update *update,
                      const struct psd_matrix *m, const struct psd_chunk *chunk,
