@@ -26,6 +26,42 @@ START_TEST(bsp_step_is_the_weighted_mean)
 }
 END_TEST
 
+/* Nothing is divided, so each gradient counts as it was pushed; of the elements that
+ * one worker alone has pushed, too. */
+START_TEST(sums_are_of_all_workers)
+{
+    static float ones[N];
+
+    for (uint32_t i = 0; i < N; i++)
+        ones[i] = 1;
+    cluster(2, 3, PS_BSP, PS_ADD);
+    dense_matrix();
+    push_part(0, 1, 0, N, ones, 1);
+    push_part(1, 1, 0, N - 7, ones, 1);
+    push_part(2, 1, 0, 5, ones, 1);
+    ck_assert(pull(0, 1, value));
+    for (uint32_t i = 0; i < N; i++)
+        ck_assert_float_eq(value[i], start[i] + (float)(1 + (i < N - 7) + (i < 5)));
+}
+END_TEST
+
+START_TEST(part_that_is_alone_goes_where_it_belongs)
+{
+    static float pushed[N];
+
+    for (uint32_t i = 0; i < N; i++)
+        pushed[i] = (float)i;
+    cluster(2, 2, PS_BSP, PS_ADD);
+    dense_matrix();
+    push_part(0, 1, 100, N - 100, pushed, 1);
+    push_part(1, 1, 0, 0, pushed, 1);
+    ck_assert(pull(0, 1, value));
+    for (uint32_t i = 0; i < N; i++)
+        ck_assert_float_eq(value[i],
+                           i >= 100 && i < N - 100 ? start[i] + (float)i : start[i]);
+}
+END_TEST
+
 /* An empty one, or one of all elements, that says how many batches are behind it. */
 static void push_batches(uint32_t rank, uint64_t t, const float *grad, double weight,
                          uint32_t batches)
@@ -602,6 +638,8 @@ static Suite *shard_suite(void)
     TCase *t = tcase(s, "steps");
 
     tcase_add_test(t, bsp_step_is_the_weighted_mean);
+    tcase_add_test(t, sums_are_of_all_workers);
+    tcase_add_test(t, part_that_is_alone_goes_where_it_belongs);
     tcase_add_test(t, sums_of_batches_are_weighed_by_the_samples_of_one);
     tcase_add_test(t, batches_of_finished_pushes_are_counted);
     tcase_add_test(t, differences_of_models_are_averaged_and_added);
