@@ -4,10 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    TILE = LENET_TILE * LENET_TILE,
-    TILES_BYTES = 64 * 1024, /* of tiles at a time: what any second-level cache has */
-};
+enum { TILE = LENET_TILE * LENET_TILE };
 
 /* Zeroed, and with what kernels may touch behind it. */
 static void *numbers(size_t n)
@@ -31,13 +28,7 @@ static void measure(struct lenet_conv *c)
     c->run_room = (c->run + lanes - 1) / lanes * lanes;
     c->channels_room = (c->channels + lanes - 1) / lanes * lanes;
     c->filters_room = (c->filters + lanes - 1) / lanes * lanes;
-    c->group =
-        (uint32_t)(TILES_BYTES / sizeof(real) / (TILE * c->pooled * c->channels_room));
-    if (c->group < 1)
-        c->group = 1;
-    if (c->group > c->pooled)
-        c->group = c->pooled;
-    c->place = (size_t)c->group * c->pooled * c->channels_room;
+    c->place = c->pooled * c->channels_room;
     c->strip_row = (size_t)(2 * c->pooled + LENET_KERNEL - 1) * c->channels + lanes;
 }
 
@@ -62,7 +53,7 @@ int lenet_conv_init(struct lenet_conv *c, const struct lenet_kernels *kernels,
     c->bias = numbers(c->filters_room);
     c->strip = numbers(LENET_TILE * c->strip_row);
     c->tiles = numbers(TILE * c->place);
-    c->sums = numbers((size_t)c->group * c->pooled * 2 * LENET_TILE * c->filters_room);
+    c->sums = numbers((size_t)c->pooled * 2 * LENET_TILE * c->filters_room);
     c->spread = numbers(LENET_TILE * c->run + TILE * channels);
     c->filter = numbers(filters * LENET_KERNEL * c->run_room);
     c->dfilter = numbers(c->filters_room * LENET_KERNEL * c->run_room);

@@ -60,16 +60,15 @@ struct lenet_conv {
     int      want_dx;
     int      direct; /* one channel and no dx: goes back in vectors of filters */
 
-    size_t   run;           /* elements of one line of a window */
-    size_t   row;           /* elements of one line of the input with its border */
-    size_t   image;         /* elements of one input with its border */
-    size_t   origins;       /* bytes of one image in `from` */
-    size_t   run_room;      /* run, up to whole vectors */
-    size_t   channels_room; /* channels, likewise */
-    size_t   filters_room;  /* filters, likewise */
-    size_t   strip_row;     /* elements of a line of `strip` */
-    size_t   place;         /* elements of one of the 36 places in `tiles` */
-    uint32_t group;         /* lines of pooled pixels whose tiles are there at a time */
+    size_t run;           /* elements of one line of a window */
+    size_t row;           /* elements of one line of the input with its border */
+    size_t image;         /* elements of one input with its border */
+    size_t origins;       /* bytes of one image in `from` */
+    size_t run_room;      /* run, up to whole vectors */
+    size_t channels_room; /* channels, likewise */
+    size_t filters_room;  /* filters, likewise */
+    size_t strip_row;     /* elements of a line of `strip` */
+    size_t place;         /* elements of one of the 36 places in `tiles` */
 
     real    *x;    /* [batch][image] inputs; the borders stay zero */
     uint8_t *from; /* [batch][origins] where the maximum was */
@@ -80,8 +79,8 @@ struct lenet_conv {
                      transformed */
     real *bias;   /* [filters_room] */
     real *strip;  /* [6][strip_row] six lines of the input, transformed along y */
-    real *tiles;  /* [6 x][6 y][group][pooled][channels_room] tiles */
-    real *sums;   /* [filters_room / lanes][group][pooled][6 x][2 y][lanes] what is left
+    real *tiles;  /* [6 x][6 y][pooled][channels_room] their tiles */
+    real *sums;   /* [filters_room / lanes][pooled][6 x][2 y][lanes] what is left
                      of their products */
     real *spread; /* [6][run] and [6][6][channels]: a filter on its way to `packed` */
 

@@ -29,7 +29,7 @@ static const struct {
     { 5, 1, 2, 1 },    { 7, 1, 1, 3 },    { 9, 0, 3, 5 }, /* odd sides */
     { 13, 3, 1, 17 },  { 13, 3, 17, 18 }, /* one element more than a vector */
     { 11, 4, 5, 31 },  { 12, 1, 33, 15 }, /* one less */
-    { 37, 2, 2, 3 },   { 41, 1, 70, 4 },  /* more lines than fit into a group */
+    { 37, 2, 2, 3 },   { 41, 1, 70, 4 },  /* large */
 };
 enum { N_SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 
