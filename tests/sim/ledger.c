@@ -15,6 +15,16 @@ void ledger_meet(struct programme *p, uint32_t i)
     p->students[i].map_epoch = client_of(p, i)->map_epoch;
 }
 
+/* Under asp and ssp a worker that died in an iteration may have begun it on some shards
+ * alone.  Whoever comes after it and goes on behind it leaves it so, also when the job
+ * goes back and it is done again: the shards count it as finished. */
+static void find_torn(struct ledger *l, uint64_t until, uint64_t lives)
+{
+    for (uint64_t t = 1; t < until; t++)
+        if (l->high[t] > 0 && l->low[t] == 0 && l->begun_by[t] != lives)
+            l->torn[t] = true;
+}
+
 void ledger_begin(struct programme *p, uint32_t i)
 {
     struct student  *s = &p->students[i];
@@ -26,6 +36,8 @@ void ledger_begin(struct programme *p, uint32_t i)
     s->late = p->world.seats[i].n_late;
     psw_client_sign(client_of(p, i), &h);
     life = world_life(&p->world, h.server_epoch);
+    if (!is_held(plan_in(p)))
+        find_torn(l, s->iteration, s->lives);
     if (l->begun_in[s->iteration] != life)
         l->answered[s->iteration] = false;
     l->begun_in[s->iteration] = life;
@@ -39,8 +51,8 @@ void ledger_begin(struct programme *p, uint32_t i)
 void ledger_end(struct programme *p, uint32_t i)
 {
     struct student *s = &p->students[i];
-
-    const bool late = p->world.seats[i].n_late != s->late;
+    struct ledger  *l = &p->ledgers[i];
+    const bool      late = p->world.seats[i].n_late != s->late;
 
     if (late && plan_in(p)->job.strategy != PS_BACKUP && !p->world.loses &&
         !p->disturbed && !p->went_back)
@@ -50,9 +62,9 @@ void ledger_end(struct programme *p, uint32_t i)
                     i, s->iteration);
     if (late)
         p->disturbed = true; /* it was not waited for */
-    p->ledgers[i].answered[s->iteration] = !late;
-    if (!late && plan_in(p)->job.strategy != PS_BACKUP)
-        p->ledgers[i].low[s->iteration] = 1;
+    l->answered[s->iteration] = !late;
+    if (!late && plan_in(p)->job.strategy != PS_BACKUP && !l->torn[s->iteration])
+        l->low[s->iteration] = 1;
 }
 
 /* What max_rollback promises, unless a disk refused to take a snapshot. */

@@ -69,6 +69,7 @@ struct student {
 struct ledger {
     uint8_t  low[PROGRAMME_ITERATIONS + 1], high[PROGRAMME_ITERATIONS + 1];
     bool     answered[PROGRAMME_ITERATIONS + 1]; /* and not taken back */
+    bool     torn[PROGRAMME_ITERATIONS + 1];     /* some shards may never have it */
     uint64_t begun_by[PROGRAMME_ITERATIONS + 1]; /* the last life that began it */
     uint64_t begun_in[PROGRAMME_ITERATIONS + 1]; /* which life of the job */
 };
