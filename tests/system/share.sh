@@ -79,10 +79,11 @@ kills() {
     survivor=$!
     pids="$pids $survivor"
     for round in 1 2 3; do
+        rm -f victim.err # the shell may look before the next one has opened it
         PSW_RANK=1 "$near" count 2>victim.err >/dev/null &
         victim=$!
         pids="$pids $victim"
-        wait_until grep -q "counted $round" victim.err || return
+        wait_until grep -qs "counted $round" victim.err || return
         kill -9 $victim
         wait $victim 2>/dev/null
         wait_until missed $round || return
