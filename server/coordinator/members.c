@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WHO_BYTES 32u
+
 struct ps_member coord_member_view(const struct coord_job    *job,
                                    const struct coord_member *m, bool for_shards)
 {
@@ -305,10 +307,20 @@ static void heard(struct psd_coordinator *c, struct coord_job *job,
     }
 }
 
+/* As sentences call it. */
+static const char *name_of(uint32_t rank, char text[WHO_BYTES])
+{
+    if (rank == COORD_OBSERVER_RANK)
+        return "an observer";
+    snprintf(text, WHO_BYTES, "worker %u", rank);
+    return text;
+}
+
 ps_status coord_member_find(struct psd_coordinator *c, const struct coord_request *r,
                             struct coord_job **job, struct coord_member **member)
 {
     const struct ps_header *h = r->h;
+    char                    text[WHO_BYTES];
 
     *job = coord_job_at(c, h->job);
     if (!*job)
@@ -316,8 +328,8 @@ ps_status coord_member_find(struct psd_coordinator *c, const struct coord_reques
     *member = find_session(*job, h->rank, h->session);
     if (!*member) {
         c->denied++;
-        return ps_fail(PS_ERR_DENIED, "job %s: wrong session for worker %u",
-                       (*job)->spec.name, h->rank);
+        return ps_fail(PS_ERR_DENIED, "job %s: wrong session for %s", (*job)->spec.name,
+                       name_of(h->rank, text));
     }
     heard(c, *job, *member, r);
     return PS_OK;
@@ -325,11 +337,14 @@ ps_status coord_member_find(struct psd_coordinator *c, const struct coord_reques
 
 ps_status coord_member_check(const struct coord_job *job, const struct coord_member *m)
 {
+    char text[WHO_BYTES];
+
     if (job->status)
         return ps_fail(job->status, "%s", job->why);
     if (m->state == PS_MEMBER_ACTIVE)
         return PS_OK;
-    return ps_fail(PS_ERR_RANK, "worker %u of job %s %s", m->rank, job->spec.name,
+    return ps_fail(PS_ERR_RANK, "%s of job %s %s", name_of(m->rank, text),
+                   job->spec.name,
                    m->state == PS_MEMBER_LEFT ? "has left the job"
                                               : "was silent for too long and counts "
                                                 "as lost");

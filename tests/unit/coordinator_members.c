@@ -457,12 +457,12 @@ END_TEST
 START_TEST(observers_are_bounded_and_expire)
 {
     struct ps_job_spec spec = spec_of("lenet", 1);
-    struct worker      w = join_as(1, 0, &spec);
+    struct worker      w = join_as(1, 0, &spec), first = observe(100, "lenet");
     struct ps_header   h = {
           .kind = PS_MSG_HELLO, .request = 1, .flags = PS_FLAG_OBSERVER, .name = "lenet"
     };
 
-    for (unsigned i = 0; i < 64; i++)
+    for (unsigned i = 1; i < 64; i++)
         observe(100 + i, "lenet");
     h.pid = 999;
     say(999, &h);
@@ -472,6 +472,8 @@ START_TEST(observers_are_bounded_and_expire)
     wait_for(SECOND);
     ck_assert_uint_eq(told_state(1, OBSERVER), 0);
     ck_assert_uint_eq(told_state(1, 0), PS_MEMBER_ACTIVE);
+    beat(&first, 6, 0);
+    expect_error(100, 6, PS_ERR_DENIED, "wrong session for an observer");
     observe(999, "lenet");
 }
 END_TEST
