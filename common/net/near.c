@@ -226,6 +226,13 @@ static void near_free(struct psn_near *n)
     free(n);
 }
 
+/* The other end has the page, and nobody else will get it. */
+static void page_is_shown(struct psn_near *n)
+{
+    close(n->page_fd);
+    n->page_fd = -1;
+}
+
 static void let_go(struct psn_near *n)
 {
     if (atomic_fetch_sub_explicit(&n->holders, 1, memory_order_acq_rel) == 1)
@@ -332,6 +339,8 @@ ps_status psn_near_connect(struct psn_near **out, const uint8_t name[PSN_NAME_BY
         st = say(*out, &note, (*out)->page_fd);
     if (st)
         psn_near_drop(out);
+    else
+        page_is_shown(*out);
     return st;
 }
 
@@ -402,6 +411,7 @@ static ps_status take_hello(struct psn_near *n, const struct note *note, int fd)
         return say(n, &answer, -1) ? PS_ERR_CLOSING : PS_OK;
     if (take_page(n, fd) || say(n, &answer, n->page_fd))
         return PS_ERR_CLOSING;
+    page_is_shown(n);
     return PS_OK;
 }
 
