@@ -382,11 +382,6 @@ bool psn_near_has_ended(const struct psn_near *n)
     return n->ended;
 }
 
-bool psn_near_is_foreign(const struct psn_near *n)
-{
-    return n->foreign;
-}
-
 /* ---- listening ------------------------------------------------------------------ */
 
 static ps_status take_page(struct psn_near *n, int fd)
@@ -660,6 +655,16 @@ static bool is_good(const struct psn_near *n, const struct psn_envelope *e,
     return e->n_loans == 0 || e->loans[e->n_loans - 1].number - n->seen <= LOANS;
 }
 
+/* A segment is shown before the first loan of it, so whoever knows them all need not
+ * ask the kernel. */
+static bool knows_segments(const struct psn_near *n, const struct psn_envelope *e)
+{
+    for (uint32_t i = 0; i < e->n_loans; i++)
+        if (!find_segment(n, e->loans[i].segment))
+            return false;
+    return true;
+}
+
 ps_status psn_near_borrow(struct psn_near *n, const struct psn_envelope *e,
                           struct ps_parcel *p)
 {
@@ -667,7 +672,7 @@ ps_status psn_near_borrow(struct psn_near *n, const struct psn_envelope *e,
     uint32_t       n_all = e->n_loans + p->n_frames, sent = p->n_frames, got = 0;
     ps_status      st = PS_OK;
 
-    if (!n->up || psn_near_listen(n) || !is_good(n, e, p))
+    if (!n->up || !is_good(n, e, p) || (!knows_segments(n, e) && psn_near_listen(n)))
         return PS_ERR_BAD_MESSAGE;
     unmap_gone(n);
     for (uint32_t i = 0; i < n_all; i++)

@@ -105,9 +105,6 @@ bool psn_near_is_up(const struct psn_near *n);
 /* The other end has gone, and what was lent to it is free. */
 bool psn_near_has_ended(const struct psn_near *n);
 
-/* The other end's uid is not ours: nothing is lent. */
-bool psn_near_is_foreign(const struct psn_near *n);
-
 /* Takes what has come on the unix socket.  PS_ERR_CLOSING: the other end has gone, or
  * does not keep to the rules. */
 ps_status psn_near_listen(struct psn_near *n) PS_CHECKED;
