@@ -86,6 +86,7 @@ void ps_settings_train(const ps_settings *settings, ps_train_settings *out)
         .npush = e->job.npush,
         .nfetch = e->job.nfetch,
         .models = e->job.average == PS_AVERAGE_MODEL,
+        .layerwise = e->layerwise,
     };
 }
 

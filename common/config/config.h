@@ -103,7 +103,7 @@ struct ps_experiment {
     uint32_t growth_max;    /* samples [1048576] */
     uint32_t base_batch; /* samples that optimiser.lr is meant for; 0: as it is [0] */
     uint64_t limit;      /* samples of the training set; 0 = all */
-    bool     prefetch;
+    bool     prefetch, layerwise; /* [true], [false] */
     double test_every; /* seconds between the tests of an observer; 0: the workers test
                         * after each epoch */
     uint64_t test_limit;    /* samples of the test set; 0 = all */

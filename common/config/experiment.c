@@ -2,6 +2,7 @@
  */
 #include "common/config/experiment_private.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,23 @@ static ps_status check_growth(const struct ps_experiment *e, const struct ps_nod
                    where);
 }
 
+/* A layer leaves with each batch and comes back before the next. */
+static ps_status check_layerwise(const struct ps_experiment *e,
+                                 const struct ps_node *tree, const char *file)
+{
+    char where[PS_WHERE_BYTES];
+
+    if (!e->layerwise ||
+        (e->job.nfetch == 1 && e->job.npush == 1 && e->job.average != PS_AVERAGE_MODEL))
+        return PS_OK;
+    ps_tree_where(tree, "train.layerwise", file, where);
+    return ps_fail(PS_ERR_CONFIG,
+                   "%s: true with job.nfetch %" PRIu64 ", job.npush %" PRIu64
+                   " and job.average %s, expected 1, 1 and gradient",
+                   where, e->job.nfetch, e->job.npush,
+                   e->job.average == PS_AVERAGE_MODEL ? "model" : "gradient");
+}
+
 static ps_status check_data(const struct ps_experiment *e, const struct ps_node *tree,
                             const char *file)
 {
@@ -148,7 +166,7 @@ static ps_status finish(struct ps_experiment *e, const struct ps_node *tree,
         st = name_of_file(file, &e->name);
     if (st || (st = check_name(e, tree, file)) || (st = check_servers(e, tree, file)) ||
         (st = check_slow(e, tree, file)) || (st = check_growth(e, tree, file)) ||
-        (st = check_data(e, tree, file)) ||
+        (st = check_layerwise(e, tree, file)) || (st = check_data(e, tree, file)) ||
         (st = ps_experiment_load_faults(e, ps_node_find(tree, "faults"), file)) ||
         (st = ps_experiment_load_model(e, ps_node_find(tree, "model"), file)))
         return st;

@@ -165,6 +165,7 @@ static const cyaml_schema_field_t train_fields[] = {
     MAPPING("batch_growth", growth_fields),
     WHOLE("limit", limit),
     CYAML_FIELD_BOOL("prefetch", OPTIONAL, struct ps_experiment, prefetch),
+    CYAML_FIELD_BOOL("layerwise", OPTIONAL, struct ps_experiment, layerwise),
     CYAML_FIELD_END,
 };
 

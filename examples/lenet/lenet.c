@@ -163,7 +163,7 @@ static ps_status train(struct training *t)
     o.growth = t->task->train.growth;
     o.growth_every = t->task->train.growth_every;
     o.growth_max = t->task->train.growth_max;
-    o.layerwise = t->task->layerwise;
+    o.layerwise = t->task->train.layerwise;
     o.epoch = t->task->train.test_every > 0 ? say_epoch : after_epoch;
     o.ctx = t;
     if (!st)

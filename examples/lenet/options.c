@@ -6,17 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    FILTERS = 256,
-    HIDDEN,
-    DROPOUT,
-    CONV1_PAD,
-    CONV2_PAD,
-    CONFIG,
-    BATCH,
-    SERIAL,
-    LAYERWISE
-};
+enum { FILTERS = 256, HIDDEN, DROPOUT, CONV1_PAD, CONV2_PAD, CONFIG, BATCH, SERIAL };
 
 static const struct option known[] = {
     { "filters", required_argument, NULL, FILTERS },
@@ -27,7 +17,6 @@ static const struct option known[] = {
     { "config", required_argument, NULL, CONFIG },
     { "batch", required_argument, NULL, BATCH },
     { "serial", no_argument, NULL, SERIAL },
-    { "layerwise", no_argument, NULL, LAYERWISE },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -45,7 +34,6 @@ void lenet_options_help(void)
         "  --conv2-pad N    zeros around the second convolution's input [2]\n"
         "  --config FILE    the experiment [what PSW_CONFIG names]\n"
         "  --batch N        samples per worker and iteration [the experiment's]\n"
-        "  --layerwise      push and pull layer by layer while the net computes\n"
         "  --serial         train in this process alone, without servers, and print\n"
         "                   loss, accuracy and samples/s of every epoch\n"
         "\n"
@@ -126,7 +114,6 @@ static int take(struct lenet_options *o, int which, const char *name, const char
     case BATCH: return read_batch(name, text, &o->batch);
     case CONFIG: o->config = text; return 0;
     case SERIAL: o->serial = 1; return 0;
-    case LAYERWISE: o->layerwise = 1; return 0;
     case 'h': o->help = 1; return 0;
     default: return -1; /* getopt_long has said why */
     }

@@ -7,11 +7,10 @@
 #include "net.h"
 
 struct lenet_options {
-    struct lenet_shape shape;     /* but its side, which the images say */
-    const char        *config;    /* NULL: what PSW_CONFIG names */
-    uint32_t           batch;     /* 0: as the experiment says */
-    int                serial;    /* train alone, without servers */
-    int                layerwise; /* move the model layer by layer */
+    struct lenet_shape shape;  /* but its side, which the images say */
+    const char        *config; /* NULL: what PSW_CONFIG names */
+    uint32_t           batch;  /* 0: as the experiment says */
+    int                serial; /* train alone, without servers */
     int                help;
 };
 

@@ -38,7 +38,6 @@ static int load_settings(struct lenet_task *t, const struct lenet_options *o)
     t->largest = ps_train_batch(&t->train, t->train.epochs - 1);
     t->seed = t->train.seed;
     t->dropout = o->shape.dropout;
-    t->layerwise = o->layerwise;
     return 0;
 }
 

@@ -20,7 +20,6 @@ struct lenet_task {
     uint32_t              workers;
     uint64_t              seed;
     double                dropout;
-    int                   layerwise; /* the model moves layer by layer */
     ps_data              *training, *test;
     double                mean, deviation; /* of the training images */
     struct lenet         *net;

@@ -156,6 +156,9 @@ static const struct {
       ":1: train.prefetch: found maybe, expected true or false" },
     { "train: {prefetch: yes}\n", NULL,
       ":1: train.prefetch: found yes, expected true or false" },
+    { "job: {npush: 2}\ntrain: {layerwise: true}\n", NULL,
+      ":2: train.layerwise: true with job.nfetch 1, job.npush 2 and job.average "
+      "gradient, expected 1, 1 and gradient" },
     { "name:\n", NULL, ":1: name: found no value, expected text" },
     { "name: [a]\n", NULL, ":1: name: found a list, expected text" },
     { "job: {strategy: [bsp]}\n", NULL,
@@ -507,6 +510,7 @@ START_TEST(an_experiment_that_says_little_gets_defaults)
     ck_assert_uint_eq(e->batch, 64);
     ck_assert_uint_eq(e->limit, 0);
     ck_assert(e->prefetch);
+    ck_assert(!e->layerwise);
     ck_assert_double_eq(e->stop_accuracy, 0);
     ck_assert_str_eq(e->data_format, "idx");
     ck_assert_ptr_null(e->train_features);
@@ -543,7 +547,8 @@ START_TEST(every_key_reaches_its_place)
                       "  ftrl_beta: 3, ftrl_l1: 4, ftrl_l2: 5,\n"
                       "  schedule: {type: cosine, factor: 0.5, floor: 0.25, every: 9,\n"
                       "             warmup: 8, unit: epoch}}\n"
-                      "train: {epochs: 4, batch: 16, limit: 100, prefetch: false}\n"
+                      "train: {epochs: 4, batch: 16, limit: 100, prefetch: false,\n"
+                      "        layerwise: true}\n"
                       "stop: {accuracy: 0.75}\n"
                       "data: {format: csv, train_features: a, train_labels: b,\n"
                       "       test_features: c, test_labels: d, label_column: -3,\n"
@@ -588,6 +593,7 @@ START_TEST(every_key_reaches_its_place)
     ck_assert_uint_eq(e->batch, 16);
     ck_assert_uint_eq(e->limit, 100);
     ck_assert(!e->prefetch);
+    ck_assert(e->layerwise);
     ck_assert_double_eq(e->stop_accuracy, 0.75);
     ck_assert_str_eq(e->train_features, "a");
     ck_assert_str_eq(e->train_labels, "b");

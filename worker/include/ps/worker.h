@@ -124,6 +124,7 @@ typedef struct ps_train_settings {
     uint64_t test_limit; /* samples of the test set; 0 = all */
     uint64_t nfetch;     /* batches of a pull */
     int      models;     /* average: model, a push is a difference of models */
+    int      layerwise;  /* move layer by layer, where the program can */
 } ps_train_settings;
 
 PS_API void ps_settings_train(const ps_settings *settings, ps_train_settings *out);
