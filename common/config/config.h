@@ -30,8 +30,9 @@ struct ps_daemon_config {
     char *coordinator;  /* endpoint of another psd's coordinator; NULL: this one is */
     char *shard_listen; /* endpoint that shards bind, port 0 [host of listen]; several
                          * shards add -shardN to an ipc path [path of listen] */
-    uint32_t shards;    /* 0 .. 256, of one that joins 1 .. 256 [one per core] */
-    char    *token;     /* "" = none */
+    uint32_t
+        shards; /* 0 .. 256, of one that joins 1 .. 256 [one per core, or of `cpus`] */
+    char    *token; /* "" = none */
     bool     insecure_plaintext;
     uint32_t log_level;      /* syslog's number [6]; error, warning, info, debug */
     double   worker_silence; /* seconds, 1 .. 3600 [15] */
@@ -43,6 +44,10 @@ struct ps_daemon_config {
     char    *restore_from;  /* state folder of a psd that is gone, only read; or NULL */
     double   recovery_wait; /* seconds, 0 .. 86400 [30] */
     bool     shared_memory; /* with workers of the same host and user [true] */
+    char    *cpus;          /* ps_cpus: shard i runs on the i-th, and so on round;
+                             * NULL: anywhere */
+    char    *io_cpus;       /* ps_cpus: of the network's threads; NULL: anywhere */
+    uint32_t io_threads;    /* of the network, 1 .. 64 [1] */
 };
 
 /* `file` NULL: the defaults.  `sets` are "a.b=c" overrides, later ones win. */

@@ -1,4 +1,5 @@
 /* daemon.c - psd.yaml(5) as struct ps_daemon_config; see config.h. */
+#include "common/base/cpus.h"
 #include "common/config/config.h"
 #include "common/config/schema.h"
 
@@ -19,6 +20,8 @@ static const cyaml_strval_t log_levels[] = {
     { "info", PS_LOG_INFO },
     { "debug", PS_LOG_DEBUG },
 };
+
+#define CPUS_TEXT_BYTES 4096u /* a list of CPUs, as long as anybody writes */
 
 #define TEXT(key, member, bytes)                                                       \
     CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct ps_daemon_config, member, 0, bytes)
@@ -46,6 +49,9 @@ static const cyaml_schema_field_t fields[] = {
     TEXT("restore_from", restore_from, PS_FOLDER_BYTES - 1),
     REAL("recovery_wait", recovery_wait),
     CYAML_FIELD_BOOL("shared_memory", OPTIONAL, struct ps_daemon_config, shared_memory),
+    TEXT("cpus", cpus, CPUS_TEXT_BYTES),
+    TEXT("io_cpus", io_cpus, CPUS_TEXT_BYTES),
+    WHOLE("io_threads", io_threads),
     CYAML_FIELD_END,
 };
 
@@ -57,6 +63,7 @@ static const struct ps_range ranges[] = {
     { .path = "keep_finished", .min = 0, .max = 4096 },
     { .path = "keep_snapshots", .min = 2, .max = 1024 },
     { .path = "recovery_wait", .min = 0, .max = 86400 },
+    { .path = "io_threads", .min = 1, .max = 64 },
 };
 
 static const struct ps_schema schema = {
@@ -78,7 +85,6 @@ static struct ps_daemon_config defaults(void)
 {
     return (struct ps_daemon_config){
         .listen = (char *)"tcp://127.0.0.1:5570",
-        .shards = cores(),
         .token = (char *)"",
         .log_level = PS_LOG_INFO,
         .worker_silence = 15,
@@ -88,6 +94,7 @@ static struct ps_daemon_config defaults(void)
         .keep_snapshots = 2,
         .recovery_wait = 30,
         .shared_memory = true,
+        .io_threads = 1,
     };
 }
 
@@ -209,12 +216,65 @@ static ps_status check_folders(const struct ps_node *tree, const char *file,
                    "%s: expected a state folder as well, and another one", where);
 }
 
+/* ---- CPUs ----------------------------------------------------------------------- */
+
+static ps_status bad_cpus(const struct ps_node *tree, const char *file, const char *key,
+                          const char *text)
+{
+    char where[PS_WHERE_BYTES], shown[PS_SHOWN_BYTES];
+
+    ps_tree_where(tree, key, file, where);
+    ps_shown(text, shown);
+    return ps_fail(PS_ERR_CONFIG,
+                   "%s: %s is not a list of CPUs, expected numbers and ranges such as "
+                   "0-3,8, below %u, each CPU once",
+                   where, shown, PS_CPUS_MAX);
+}
+
+static ps_status check_cpus(const struct ps_node *tree, const char *file,
+                            const char *key, const char *text)
+{
+    struct ps_cpus cpus, allowed;
+    char           where[PS_WHERE_BYTES], there[PS_CPUS_TEXT_BYTES];
+
+    if (!text)
+        return PS_OK;
+    if (!ps_cpus_parse(&cpus, text))
+        return bad_cpus(tree, file, key, text);
+    ps_cpus_allowed(&allowed);
+    for (uint32_t i = 0; i < cpus.n; i++) {
+        if (ps_cpus_has(&allowed, cpus.cpu[i]))
+            continue;
+        ps_tree_where(tree, key, file, where);
+        ps_cpus_text(&allowed, there);
+        return ps_fail(PS_ERR_CONFIG,
+                       "%s: CPU %u is not there, or not for psd, expected some of %s",
+                       where, cpus.cpu[i], there);
+    }
+    return PS_OK;
+}
+
+/* Who says where shards run says how many, unless he says that, too. */
+static uint32_t shards_for(const char *text)
+{
+    struct ps_cpus cpus;
+
+    if (!text || !ps_cpus_parse(&cpus, text))
+        return cores();
+    return cpus.n < PS_SHARDS_MAX ? cpus.n : PS_SHARDS_MAX;
+}
+
 static ps_status finish(struct ps_daemon_config *c, const struct ps_node *tree,
                         const char *file)
 {
     struct ps_daemon_config unsaid = defaults();
-    ps_status               st = ps_schema_fill(&schema, tree, c, &unsaid);
+    ps_status               st = check_cpus(tree, file, "cpus", c->cpus);
 
+    if (!st)
+        st = check_cpus(tree, file, "io_cpus", c->io_cpus);
+    unsaid.shards = shards_for(c->cpus);
+    if (!st)
+        st = ps_schema_fill(&schema, tree, c, &unsaid);
     if (!st)
         st = check_endpoint(tree, file, "listen", c->listen, 0);
     if (!st && c->coordinator)

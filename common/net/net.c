@@ -24,6 +24,18 @@ ps_status ps_net_new(struct ps_net **out)
     return PS_OK;
 }
 
+ps_status ps_net_threads(struct ps_net *net, uint32_t n, const struct ps_cpus *cpus)
+{
+    int failed = zmq_ctx_set(net->context, ZMQ_IO_THREADS, (int)n);
+
+    for (uint32_t i = 0; !failed && cpus && i < cpus->n; i++)
+        failed = zmq_ctx_set(net->context, ZMQ_THREAD_AFFINITY_CPU_ADD, cpus->cpu[i]);
+    if (failed)
+        return ps_fail(PS_ERR_SYSTEM, "net: cannot set up %u threads: %s", n,
+                       zmq_strerror(errno));
+    return PS_OK;
+}
+
 void ps_net_free(struct ps_net **net)
 {
     if (*net)

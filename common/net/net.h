@@ -16,6 +16,7 @@
 #ifndef PS_NET_NET_H
 #define PS_NET_NET_H
 
+#include "common/base/cpus.h"
 #include "common/base/parcel.h"
 
 struct ps_net; /* one ZeroMQ context */
@@ -24,6 +25,13 @@ struct ps_link;
 struct ps_signal; /* wakes a thread that polls; usable from any thread */
 
 ps_status ps_net_new(struct ps_net **out) PS_CHECKED;
+
+/*
+ * Before the first object of it is made: how many threads move bytes (1 unless said),
+ * and on which CPUs alone they run; NULL: on any.
+ */
+ps_status ps_net_threads(struct ps_net *net, uint32_t n,
+                         const struct ps_cpus *cpus) PS_CHECKED;
 
 /* All objects of it must be gone.  NULL is fine. */
 void ps_net_free(struct ps_net **net);

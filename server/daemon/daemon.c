@@ -18,8 +18,25 @@ static ps_status draw_secret(uint64_t *out)
     return PS_OK;
 }
 
+/* The list was checked with the rest of the configuration. */
+static bool cpus_of(const char *text, struct ps_cpus *out)
+{
+    return text && ps_cpus_parse(out, text);
+}
+
+static ps_status start_net(struct psd_daemon *d)
+{
+    struct ps_cpus cpus;
+    bool           told = cpus_of(d->config->io_cpus, &cpus);
+    ps_status      st = ps_net_new(&d->net);
+
+    return st ? st : ps_net_threads(d->net, d->config->io_threads, told ? &cpus : NULL);
+}
+
 ps_status psd_daemon_start_shards(struct psd_daemon *d)
 {
+    struct ps_cpus                  cpus;
+    bool                            pinned = cpus_of(d->config->cpus, &cpus);
     char                            endpoint[PS_ENDPOINT_BYTES];
     struct psd_shard_thread_options o = {
         .net = d->net,
@@ -35,6 +52,8 @@ ps_status psd_daemon_start_shards(struct psd_daemon *d)
     while (d->n_shards < d->config->shards) {
         ps_status st;
 
+        o.number = d->n_shards;
+        o.cpu = pinned ? cpus.cpu[d->n_shards % cpus.n] : -1;
         psd_policy_shard_endpoint(d->config, d->n_shards, endpoint);
         st = psd_shard_thread_start(&d->shards[d->n_shards], &o);
         if (st) /* a bad address came from the configuration */
@@ -43,6 +62,8 @@ ps_status psd_daemon_start_shards(struct psd_daemon *d)
                psd_shard_thread_endpoint(d->shards[d->n_shards]));
         d->n_shards++;
     }
+    if (pinned && d->n_shards > 0)
+        ps_log(PS_LOG_INFO, "psd: shards run on CPUs %s alone", d->config->cpus);
     return PS_OK;
 }
 
@@ -146,7 +167,7 @@ static ps_status set_up(struct psd_daemon *d)
     if (!st)
         st = psd_signals_catch(d->stop);
     if (!st)
-        st = ps_net_new(&d->net);
+        st = start_net(d);
     return st ? st : open_state(d);
 }
 

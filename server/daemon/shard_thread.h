@@ -17,6 +17,8 @@ struct psd_shard_thread_options {
     struct ps_signal        *failed;   /* raised when the thread cannot go on */
     const char              *endpoint; /* to bind */
     struct psd_clerk        *clerk;    /* does its errands; NULL: it has none */
+    uint32_t                 number;   /* in this process, for the thread's name */
+    int                      cpu;      /* on which alone it runs; negative: on any */
     struct psd_shard_options shard;
 };
 

@@ -2,7 +2,7 @@
 # psd from outside: its options, its addresses, its end, and noise on its ports.
 . "$top_srcdir/tests/system/lib.sh"
 
-plan 45
+plan 52
 
 # ---- the command line and the settings ----------------------------------------------
 
@@ -148,3 +148,40 @@ psd_start mortal --set listen="$endpoint" --set shards=1
 psd_wait widow
 is   "who was forgotten ends, to be started again" "$code" 75
 says "it says why" widow.log '^<3>coordinator ipc://.*: was started again'
+
+# ---- CPUs ----------------------------------------------------------------------------
+
+# Those that we may use, one a line.
+our_cpus() {
+    sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status | tr ',' '\n' |
+        while IFS=- read -r first last; do
+            seq "$first" "${last:-$first}"
+        done
+}
+
+# runs_on NAME: where the thread of that name of process $pid may run.
+runs_on() {
+    for task in /proc/"$pid"/task/*; do
+        [ "$(cat "$task/comm")" = "$1" ] &&
+            sed -n 's/^Cpus_allowed_list:[^0-9]*//p' "$task/status"
+    done
+}
+
+anywhere=$(sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status)
+one=$(our_cpus | tail -n 1)
+other=$(our_cpus | head -n 1)
+turns=$one
+[ "$one" = "$other" ] || turns=$one,$other
+psd_start pinned --set cpus="$turns" --set shards=3 --set io_cpus="$other" \
+    --set io_threads=2
+ok   "pinned shards answer" all_up 3
+is   "the first shard runs on the first CPU" "$(runs_on 'psd shard 0')" "$one"
+is   "the second on the second" "$(runs_on 'psd shard 1')" "$other"
+is   "the third on the first again" "$(runs_on 'psd shard 2')" "$one"
+is   "so many threads move bytes, where they are told" \
+    "$(runs_on ZMQbg/IO/0) $(runs_on ZMQbg/IO/1)" "$other $other"
+is   "all others run anywhere" "$(runs_on psd)" "$anywhere"
+psd_stop pinned
+ends "a CPU that is not there is named" 78 \
+    '^<3>--set cpus=1023: CPU 1023 is not there, or not for psd, expected some of [0-9]' \
+    "$psd" --set cpus=1023

@@ -1,4 +1,5 @@
 /* The base: buffers and who owns them, outboxes, log lines, random numbers. */
+#include "common/base/cpus.h"
 #include "common/base/log.h"
 #include "common/base/parcel.h"
 #include "common/base/random.h"
@@ -53,6 +54,52 @@ START_TEST(a_copy_is_a_copy)
     ck_assert_ok(ps_buf_copy(&b, NULL, 0));
     ck_assert_uint_eq(b->len, 0);
     ps_buf_drop(&b);
+}
+END_TEST
+
+/* ---- lists of CPUs -------------------------------------------------------------- */
+
+START_TEST(a_list_of_cpus_keeps_its_order)
+{
+    static const uint16_t expected[] = { 8, 0, 1, 2, 3, 1023 };
+    struct ps_cpus        cpus;
+    char                  text[PS_CPUS_TEXT_BYTES];
+
+    ck_assert(ps_cpus_parse(&cpus, "8,0-1,2-3,1023"));
+    ck_assert_uint_eq(cpus.n, COUNT(expected));
+    ck_assert_mem_eq(cpus.cpu, expected, sizeof(expected));
+    ck_assert(ps_cpus_has(&cpus, 1023));
+    ck_assert(!ps_cpus_has(&cpus, 4));
+    ps_cpus_text(&cpus, text);
+    ck_assert_str_eq(text, "8,0-3,1023");
+}
+END_TEST
+
+START_TEST(what_is_no_list_of_cpus_is_refused)
+{
+    static const char *const bad[] = { "",    ",",   "0,",    ",0",   "0-",     "-0",
+                                       "1-0", "0,0", "0-3,2", "1024", "0-1024", "99999",
+                                       "x",   "0 ",  "0x1",   "0--1", "+1" };
+    struct ps_cpus           cpus;
+
+    for (size_t i = 0; i < COUNT(bad); i++)
+        ck_assert_msg(!ps_cpus_parse(&cpus, bad[i]), "%s", bad[i]);
+}
+END_TEST
+
+/* Every second one of all makes the longest text. */
+START_TEST(a_list_of_cpus_too_long_to_show_is_cut)
+{
+    struct ps_cpus cpus = { 0 };
+    char           text[PS_CPUS_TEXT_BYTES];
+
+    for (uint16_t i = 0; i < PS_CPUS_MAX; i += 2)
+        cpus.cpu[cpus.n++] = i;
+    ps_cpus_text(&cpus, text);
+    ck_assert_uint_eq(strlen(text), sizeof(text) - 1);
+    cpus.n = 0;
+    ps_cpus_text(&cpus, text);
+    ck_assert_str_eq(text, "");
 }
 END_TEST
 
@@ -468,6 +515,9 @@ static Suite *base_suite(void)
     tcase_add_test(buffers, a_new_buffer_is_empty_and_aligned);
     tcase_add_test(buffers, a_buffer_of_endless_size_is_refused);
     tcase_add_test(buffers, a_copy_is_a_copy);
+    tcase_add_test(buffers, a_list_of_cpus_keeps_its_order);
+    tcase_add_test(buffers, what_is_no_list_of_cpus_is_refused);
+    tcase_add_test(buffers, a_list_of_cpus_too_long_to_show_is_cut);
     tcase_add_test(buffers, the_last_owner_releases_adopted_memory);
     tcase_add_test(buffers, dropping_nothing_is_fine);
     tcase_add_test(buffers, owners_on_two_threads_are_counted_right);

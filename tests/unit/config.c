@@ -1,6 +1,7 @@
 /* Configuration files: what is accepted, and the sentence for everything that is not.
  */
 #include "common/config/config.h"
+#include "common/base/cpus.h"
 #include "common/base/random.h"
 #include "common/config/tree.h"
 #include "tests/unit/suite.h"
@@ -358,6 +359,9 @@ END_TEST
     "01234567890123456789012345678901234567890123456789012345678901234567890123456789" \
     "0"                                                                                \
     "123456789"
+#define CPU_LIST                                                                       \
+    "is not a list of CPUs, expected numbers and ranges such as 0-3,8, below 1024, "   \
+    "each CPU once"
 #define TCP_OR_IPC "tcp://HOST:PORT (port 0 to 65535) or ipc://PATH"
 
 static const struct {
@@ -367,7 +371,19 @@ static const struct {
       ":2: shard: unknown key, expected one of listen, coordinator, shard_listen, "
       "shards, token, insecure_plaintext, log_level, worker_silence, shard_timeout, "
       "max_jobs, keep_finished, state, keep_snapshots, restore_from, recovery_wait, "
-      "shared_memory" },
+      "shared_memory, cpus, io_cpus, io_threads" },
+    { "cpus: 0-\n", NULL, ":1: cpus: 0- " CPU_LIST },
+    { "cpus: 0,,1\n", NULL, ":1: cpus: 0,,1 " CPU_LIST },
+    { "cpus: 3-1\n", NULL, ":1: cpus: 3-1 " CPU_LIST },
+    { "cpus: 0-2,1\n", NULL, ":1: cpus: 0-2,1 " CPU_LIST },
+    { "cpus: 1024\n", NULL, ":1: cpus: 1024 " CPU_LIST },
+    { "cpus: -1\n", NULL, ":1: cpus: -1 " CPU_LIST },
+    { "cpus: 0 1\n", NULL, ":1: cpus: 0 1 " CPU_LIST },
+    { "cpus: all\n", NULL, ":1: cpus: all " CPU_LIST },
+    { "shards: 1\nio_cpus: 0x1\n", NULL, ":2: io_cpus: 0x1 " CPU_LIST },
+    { "io_threads: 0\n", NULL, ":1: io_threads: 0 is out of range, expected 1 to 64" },
+    { "io_threads: 65\n", NULL,
+      ":1: io_threads: 65 is out of range, expected 1 to 64" },
     { "state: a\nkeep_snapshots: 1\n", NULL,
       ":2: keep_snapshots: 1 is out of range, expected 2 to 1024" },
     { "recovery_wait: 86401\n", NULL,
@@ -822,6 +838,55 @@ START_TEST(an_empty_daemon_file_is_all_defaults)
     ck_assert_ptr_null(d->restore_from);
     ck_assert_double_eq(d->recovery_wait, 30);
     ck_assert(d->shared_memory);
+    ck_assert_ptr_null(d->cpus);
+    ck_assert_ptr_null(d->io_cpus);
+    ck_assert_uint_eq(d->io_threads, 1);
+}
+END_TEST
+
+/* On the CPUs that this test may use, whatever they are. */
+START_TEST(a_shard_for_each_cpu_unless_it_says_how_many)
+{
+    struct ps_cpus all;
+    char           list[PS_CPUS_TEXT_BYTES], text[PS_CPUS_TEXT_BYTES + 32];
+
+    ps_cpus_allowed(&all);
+    ps_cpus_text(&all, list);
+    snprintf(text, sizeof(text), "cpus: %s\n", list);
+    ck_assert_ok(load_daemon(text, NULL));
+    ck_assert_str_eq(d->cpus, list);
+    ck_assert_uint_eq(d->shards, all.n < 256 ? all.n : 256);
+    ps_daemon_config_free(&d);
+    ck_assert_ok(load_daemon(text, "shards=3"));
+    ck_assert_uint_eq(d->shards, 3);
+    ps_daemon_config_free(&d);
+    snprintf(text, sizeof(text), "cpus: %u\n", all.cpu[0]);
+    ck_assert_ok(load_daemon(text, NULL));
+    ck_assert_uint_eq(d->shards, 1);
+}
+END_TEST
+
+START_TEST(a_cpu_that_is_not_there_is_named_beside_those_that_are)
+{
+    static const char *const keys[] = { "cpus", "io_cpus" };
+    struct ps_cpus           all;
+    char                     list[PS_CPUS_TEXT_BYTES], text[64], says[512];
+    uint16_t                 missing = 0;
+
+    ps_cpus_allowed(&all);
+    ps_cpus_text(&all, list);
+    while (missing < PS_CPUS_MAX && ps_cpus_has(&all, missing))
+        missing++;
+    if (missing == PS_CPUS_MAX)
+        return; /* the system does not tell */
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        snprintf(text, sizeof(text), "%s: %u,%u\n", keys[i], all.cpu[0], missing);
+        snprintf(says, sizeof(says),
+                 ":1: %s: CPU %u is not there, or not for psd, expected some of %s",
+                 keys[i], missing, list);
+        ck_assert_status(load_daemon(text, NULL), PS_ERR_CONFIG);
+        ck_sentence(says);
+    }
 }
 END_TEST
 
@@ -992,7 +1057,8 @@ START_TEST(a_printed_daemon_config_loads_as_it_was)
                     "insecure_plaintext: true\nlog_level: warning\n"
                     "worker_silence: 1.1\nshard_timeout: 2\nmax_jobs: 5\n"
                     "keep_finished: 0\nstate: /a b\nkeep_snapshots: 7\n"
-                    "restore_from: /c\nrecovery_wait: 0.5\nshared_memory: false\n",
+                    "restore_from: /c\nrecovery_wait: 0.5\nshared_memory: false\n"
+                    "io_threads: 3\n",
                     NULL));
     ck_assert_ok(ps_daemon_config_print(d, f));
     fclose(f);
@@ -1015,6 +1081,7 @@ START_TEST(a_printed_daemon_config_loads_as_it_was)
     ck_assert_str_eq(again->restore_from, "/c");
     ck_assert_double_eq(again->recovery_wait, 0.5);
     ck_assert(!again->shared_memory);
+    ck_assert_uint_eq(again->io_threads, 3);
     ps_daemon_config_free(&again);
 }
 END_TEST
@@ -1142,6 +1209,9 @@ START_TEST(shipped_daemon_file_says_the_defaults)
     ck_assert_ptr_null(d->restore_from);
     ck_assert_double_eq(d->recovery_wait, none->recovery_wait);
     ck_assert(d->shared_memory == none->shared_memory);
+    ck_assert_ptr_null(d->cpus);
+    ck_assert_ptr_null(d->io_cpus);
+    ck_assert_uint_eq(d->io_threads, none->io_threads);
     ps_daemon_config_free(&none);
 }
 END_TEST
@@ -1215,6 +1285,7 @@ static Suite *config_suite(void)
     tcase_add_checked_fixture(bad, a_folder, no_folder);
     tcase_add_test(bad, every_bad_experiment_has_its_sentence);
     tcase_add_test(bad, every_bad_daemon_file_has_its_sentence);
+    tcase_add_test(bad, a_cpu_that_is_not_there_is_named_beside_those_that_are);
     tcase_add_test(bad, a_file_that_cannot_be_read_says_why);
     tcase_add_test(bad, a_file_over_the_limits_is_refused);
     tcase_add_test(bad, long_and_strange_values_are_shown_short);
@@ -1238,6 +1309,7 @@ static Suite *config_suite(void)
     tcase_add_test(good, empty_text_is_as_if_left_out);
     tcase_add_test(good, later_overrides_win);
     tcase_add_test(good, an_empty_daemon_file_is_all_defaults);
+    tcase_add_test(good, a_shard_for_each_cpu_unless_it_says_how_many);
     tcase_add_test(good, shards_listen_where_the_coordinator_does);
     tcase_add_test(good, a_joining_daemon_needs_no_listen);
     suite_add_tcase(s, good);
