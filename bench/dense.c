@@ -12,6 +12,7 @@
  * and now and then it is taken back to zero, before sums become too large for f32.
  */
 #include "bench/raw.h"
+#include "bench/ring.h"
 #include "bench/server.h"
 #include "bench/suite.h"
 #include "common/net/net.h"
@@ -52,7 +53,7 @@ struct matrix {
 
 struct what {
     struct bench_case   *result;
-    struct bench_series *limit, *copy; /* NULL: not a limit of it */
+    struct bench_series *limit, *copy, *ring; /* NULL: not a limit of it */
     size_t               size;
     enum operation       operation;
 };
@@ -62,6 +63,7 @@ struct dense {
     const char          *transport;
     struct bench_servers servers;
     struct bench_raw    *raw;
+    struct bench_ring   *ring; /* of shm only */
     ps_worker           *worker;
     struct matrix        matrices[SIZES]; /* those that are needed */
     uint64_t             bytes;           /* of each of the two below */
@@ -163,6 +165,61 @@ static ps_status work_copy(void *work, uint64_t until_ns, uint64_t *done)
         n++;
     } while (ps_now_ns() < until_ns);
     *done = n * w->size->bytes;
+    return PS_OK;
+}
+
+/* One part of the value. */
+static void ring_part(const struct raw_work *w, uint64_t number, uint64_t *at,
+                      uint64_t *bytes)
+{
+    *at = number * BENCH_RING_SLOT_BYTES;
+    *bytes = w->size->bytes - *at < BENCH_RING_SLOT_BYTES ? w->size->bytes - *at
+                                                          : BENCH_RING_SLOT_BYTES;
+}
+
+static void ring_push(const struct raw_work *w, uint64_t each)
+{
+    for (uint64_t i = 0, at, bytes; i < each; i++) {
+        ring_part(w, i, &at, &bytes);
+        bench_ring_push(w->dense->ring, (const uint8_t *)w->dense->gradient + at, at,
+                        bytes);
+    }
+}
+
+/* Values one behind the other, at least one, until the time is over; how many. */
+static uint64_t ring_pull(const struct raw_work *w, uint64_t each, uint64_t until_ns)
+{
+    uint64_t asked = 0, taken = 0, at, bytes;
+
+    do {
+        while (asked - taken < BENCH_RING_SLOTS &&
+               (asked == 0 || asked % each != 0 || ps_now_ns() < until_ns)) {
+            ring_part(w, asked++ % each, &at, &bytes);
+            bench_ring_ask(w->dense->ring, at, bytes);
+        }
+        ring_part(w, taken++ % each, &at, &bytes);
+        bench_ring_take(w->dense->ring, (uint8_t *)w->dense->value + at);
+    } while (taken < asked);
+    return taken / each;
+}
+
+static ps_status work_ring(void *work, uint64_t until_ns, uint64_t *done)
+{
+    const struct raw_work *w = work;
+    const uint64_t         each =
+        (w->size->bytes + BENCH_RING_SLOT_BYTES - 1) / BENCH_RING_SLOT_BYTES;
+    uint64_t n = 0;
+
+    bench_ring_let_go(w->dense->ring);
+    if (w->operation == PULL)
+        n = ring_pull(w, each, until_ns);
+    while (w->operation != PULL && (n == 0 || ps_now_ns() < until_ns)) {
+        ring_push(w, each);
+        n += w->operation == PUSH_PULL ? ring_pull(w, each, 0) : 1;
+    }
+    bench_ring_settle(w->dense->ring);
+    bench_ring_stop(w->dense->ring);
+    *done = n * bytes_moved(w->size, w->operation);
     return PS_OK;
 }
 
@@ -313,14 +370,16 @@ static void choose(void *self, struct bench_run *run, size_t setting)
 
             if (!c)
                 continue;
-            d->what[d->n++] =
-                (struct what){ .result = c,
-                               .limit = bench_limit(run, c, "zeromq", NULL),
-                               .copy = setting < BENCH_SOCKETS
-                                           ? NULL
-                                           : bench_limit(run, c, "memory", NULL),
-                               .size = i,
-                               .operation = (enum operation)o };
+            d->what[d->n++] = (struct what){
+                .result = c,
+                .limit = bench_limit(run, c, "zeromq", NULL),
+                .copy = setting < BENCH_SOCKETS ? NULL
+                                                : bench_limit(run, c, "memory", NULL),
+                .ring =
+                    setting < BENCH_SOCKETS ? NULL : bench_limit(run, c, "ring", NULL),
+                .size = i,
+                .operation = (enum operation)o
+            };
         }
 }
 
@@ -339,6 +398,9 @@ static ps_status measure(struct dense *d, const struct bench_run *run,
     if (!st && what->copy && !run->options->alone)
         st = bench_measure(run, what->result->name, work_copy, (void *[]){ &raw }, 1,
                            what->copy);
+    if (!st && what->ring && !run->options->alone)
+        st = bench_measure(run, what->result->name, work_ring, (void *[]){ &raw }, 1,
+                           what->ring);
     if (!st)
         st = bench_measure(run, what->result->name,
                            what->operation == PUSH_PULL ? work_both_ways : work_one_way,
@@ -379,8 +441,9 @@ static ps_status make_room(struct dense *d)
     for (size_t i = 0; i < d->n; i++)
         if (sizes[d->what[i].size].bytes > d->bytes)
             d->bytes = sizes[d->what[i].size].bytes;
-    /* Gradient and value, their copies on the way, two matrices, and the raw table. */
-    st = bench_expect_memory("dense", 6 * d->bytes);
+    /* Gradient and value, their copies on the way, two matrices, the raw table,
+     * and the ring's array. */
+    st = bench_expect_memory("dense", 7 * d->bytes);
     if (st)
         return st;
     d->gradient = malloc(d->bytes);
@@ -437,7 +500,9 @@ static ps_status open_all(void *self, struct bench_run *run)
     ps_status     st = make_room(d);
     const char   *raw;
 
-    (void)run;
+    /* While this process is one thread. */
+    if (!st && d->what[0].ring && !run->options->alone)
+        st = bench_ring_open(&d->ring, d->bytes);
     if (!st)
         st = bench_servers_start(&d->servers, d->transport, 1, BENCH_RAW);
     raw = d->servers.raw[0];
@@ -461,6 +526,7 @@ static ps_status close_all(void *self, ps_status so_far)
     ps_status     st = bench_leave(&d->worker, so_far), ended;
 
     bench_raw_close(&d->raw);
+    bench_ring_close(&d->ring);
     ended = bench_servers_stop(&d->servers);
     free(d->gradient);
     free(d->value);

@@ -17,7 +17,7 @@ struct bench_limit {
     struct bench_series *series;
 };
 
-#define BENCH_LIMITS 2u
+#define BENCH_LIMITS 3u
 
 struct bench_case {
     char                name[96]; /* "dense/tcp/push/1MiB" */
