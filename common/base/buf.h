@@ -20,6 +20,7 @@
 #define PS_BUF_ALIGN 64u
 
 struct ps_segment;
+struct ps_sheet;
 
 struct ps_buf {
     uint8_t    *data; /* PS_BUF_ALIGN-aligned, 8-aligned when adopted */
@@ -29,6 +30,7 @@ struct ps_buf {
     void (*release)(void *owner); /* NULL: `data` follows this struct in memory */
     void              *owner;
     struct ps_segment *segment; /* of a heap (heap.h), where `data` lies; NULL: none */
+    struct ps_sheet *sheet; /* it stands for many blocks (sheet.h); NULL: it does not */
 };
 
 /* A block with len == 0; its bytes are not initialised. */

@@ -74,21 +74,23 @@ static ps_status add_envelope(struct parts *m, const struct psn_envelope *e)
     return add_copy(m, bytes, psn_envelope_write(e, bytes));
 }
 
-/* Lends what can be lent; the other frames stay in the parcel. */
+/* Lends what can be lent; the other frames stay in the parcel, but for sheets: their
+ * bytes are too many for a message. */
 static void lend(struct psn_envelope *e, struct ps_parcel *p, struct psn_near *near)
 {
     uint32_t kept = 0;
 
-    e->kind = PSN_LOANS;
-    memcpy(e->name, psn_near_key(near), sizeof(e->name));
     for (uint32_t i = 0; i < p->n_frames; i++) {
-        if (p->frames[i]->len > PS_FRAME_BYTES ||
-            !psn_near_lend(near, p->frames[i], &e->loans[e->n_loans])) {
+        struct psn_loan *loan = &e->loans[e->n_loans];
+        bool             lent = near && p->frames[i]->len <= PS_FRAME_BYTES &&
+                    psn_near_lend(near, p->frames[i], loan);
+
+        if (lent)
+            loan->frame = (uint16_t)(kept + e->n_loans++);
+        if (lent || p->frames[i]->sheet)
+            ps_buf_drop(&p->frames[i]);
+        else
             p->frames[kept++] = p->frames[i];
-            continue;
-        }
-        e->loans[e->n_loans++].frame = i;
-        ps_buf_drop(&p->frames[i]);
     }
     p->n_frames = kept;
 }
@@ -182,10 +184,11 @@ ps_status ps_multipart_send(void *socket, bool router, struct ps_parcel *p,
 
     e.kind = PSN_NONE;
     e.n_loans = 0;
-    if (near)
-        lend(&e, p, near);
-    if (e.n_loans == 0 && !sign)
-        e.kind = PSN_NONE;
+    lend(&e, p, near);
+    if (e.n_loans > 0 || (near && sign)) {
+        e.kind = PSN_LOANS;
+        memcpy(e.name, psn_near_key(near), sizeof(e.name));
+    }
     st = pack(&m, router, p, &e);
     ps_parcel_drop(p);
     if (!st)

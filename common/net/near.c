@@ -1,8 +1,8 @@
 /* near.c - see near.h. */
 #include "common/net/near.h"
 
-#include "common/base/heap.h"
 #include "common/base/random.h"
+#include "common/base/sheet.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,8 +17,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LOANS 4096u /* at a time, in each direction */
-#define PAGE_BYTES (LOANS * sizeof(uint64_t))
+#define LOANS 4095u /* at a time, in each direction */
+#define SEEN LOANS  /* where in the page the highest number stands */
+#define PAGE_BYTES ((LOANS + 1) * sizeof(uint64_t))
 #define SEGMENTS_MAX 4096u
 #define SEGMENT_BYTES_MAX ((uint64_t)1 << 32)
 
@@ -37,7 +38,7 @@ struct note {
     uint8_t  key[PSN_KEY_BYTES];
 };
 
-#define PROTOCOL 1u
+#define PROTOCOL 2u
 
 /* A segment of the other end. */
 struct borrowed_segment {
@@ -55,16 +56,16 @@ struct psn_near {
     uint8_t     key[PSN_KEY_BYTES];
 
     /* Lent. */
-    _Atomic(uint64_t)  *back; /* [LOANS] the other end's page; NULL: not yet */
+    _Atomic(uint64_t)  *back; /* [LOANS + 1] the other end's page; NULL: not yet */
     uint64_t            last; /* number of the last loan */
-    uint32_t            n_lent, lent[LOANS];
-    struct ps_buf      *buf[LOANS];    /* by number % LOANS */
-    uint64_t            number[LOANS]; /* of the same */
+    uint32_t            n_lent, slots[LOANS]; /* each once; the first n_lent are out */
+    struct ps_buf      *buf[LOANS];           /* by slot */
+    uint64_t            number[LOANS];        /* of the same */
     size_t              n_shown;
     struct ps_segment **shown; /* which the other end has been given */
 
     /* Borrowed. */
-    _Atomic(uint64_t)        *page; /* [LOANS] our own */
+    _Atomic(uint64_t)        *page; /* [LOANS + 1] our own */
     int                       page_fd;
     uint64_t                  seen; /* highest number */
     atomic_bool               returned;
@@ -206,6 +207,8 @@ static ps_status near_new(struct psn_near **out, int fd)
     }
     n->page = page;
     n->fd = fd;
+    for (uint32_t i = 0; i < LOANS; i++)
+        n->slots[i] = i;
     atomic_init(&n->holders, 1);
     *out = n;
     return PS_OK;
@@ -243,7 +246,7 @@ static void let_go(struct psn_near *n)
 static void forget_loans(struct psn_near *n)
 {
     for (uint32_t i = 0; i < n->n_lent; i++)
-        ps_buf_drop(&n->buf[n->lent[i]]);
+        ps_buf_drop(&n->buf[n->slots[i]]);
     n->n_lent = 0;
     for (size_t i = 0; i < n->n_shown; i++)
         ps_segment_drop(&n->shown[i]);
@@ -513,17 +516,30 @@ ps_status psn_near_listen(struct psn_near *n)
 
 /* ---- lending -------------------------------------------------------------------- */
 
+static bool is_back(const struct psn_near *n, uint32_t slot, uint64_t seen)
+{
+    return n->number[slot] <= seen &&
+           atomic_load_explicit(&n->back[slot], memory_order_acquire) !=
+               n->number[slot];
+}
+
 void psn_near_sweep(struct psn_near *n)
 {
-    for (uint32_t i = 0; n->back && i < n->n_lent;) {
-        uint32_t at = n->lent[i];
+    uint64_t seen;
 
-        if (atomic_load_explicit(&n->back[at], memory_order_acquire) < n->number[at]) {
+    if (!n->back || n->n_lent == 0)
+        return;
+    seen = atomic_load_explicit(&n->back[SEEN], memory_order_acquire);
+    for (uint32_t i = 0; i < n->n_lent;) {
+        uint32_t slot = n->slots[i];
+
+        if (!is_back(n, slot, seen)) {
             i++;
             continue;
         }
-        ps_buf_drop(&n->buf[at]);
-        n->lent[i] = n->lent[--n->n_lent];
+        ps_buf_drop(&n->buf[slot]);
+        n->slots[i] = n->slots[--n->n_lent];
+        n->slots[n->n_lent] = slot;
     }
 }
 
@@ -566,51 +582,166 @@ static bool show(struct psn_near *n, struct ps_segment *s)
     return true;
 }
 
+static bool show_sheet(struct psn_near *n, const struct ps_sheet *sheet)
+{
+    for (size_t i = 0; i < sheet->n_segments; i++)
+        if (!show(n, sheet->segments[i]))
+            return false;
+    return true;
+}
+
+/* Are as many sheets of the same lent already? */
+static bool has_enough(const struct psn_near *n, const struct ps_sheet *sheet)
+{
+    uint32_t n_same = 0;
+
+    for (uint32_t i = 0; i < n->n_lent; i++) {
+        const struct ps_sheet *other = n->buf[n->slots[i]]->sheet;
+
+        n_same += other && other->of == sheet->of;
+    }
+    return n_same >= PSN_SHEETS;
+}
+
+/* The block whose bytes are to be lent for it; NULL: they cannot be. */
+static const struct ps_buf *block_of(struct psn_near *n, const struct ps_buf *b)
+{
+    if (b->sheet &&
+        (!b->sheet->list || has_enough(n, b->sheet) || !show_sheet(n, b->sheet)))
+        return NULL;
+    if (b->sheet)
+        return b->sheet->list;
+    return b->segment && b->len >= PS_HEAP_LEAST_BYTES ? b : NULL;
+}
+
 bool psn_near_lend(struct psn_near *n, struct ps_buf *b, struct psn_loan *out)
 {
-    uint32_t at = (uint32_t)((n->last + 1) % LOANS);
+    const struct ps_buf *block;
+    uint32_t             slot;
 
-    if (!n->up || !b->segment || b->len < PS_HEAP_LEAST_BYTES || n->buf[at] ||
-        !show(n, b->segment))
+    if (!n->up || n->n_lent == LOANS)
         return false;
+    block = block_of(n, b);
+    if (!block || !show(n, block->segment))
+        return false;
+    slot = n->slots[n->n_lent++];
     *out = (struct psn_loan){ .number = ++n->last,
-                              .segment = b->segment->number,
-                              .offset = (uint64_t)(b->data - b->segment->base),
-                              .bytes = b->len };
-    n->buf[at] = ps_buf_share(b);
-    n->number[at] = out->number;
-    n->lent[n->n_lent++] = at;
+                              .segment = block->segment->number,
+                              .offset = (uint64_t)(block->data - block->segment->base),
+                              .bytes = block->len,
+                              .sheet = b->sheet != NULL,
+                              .slot = slot };
+    n->buf[slot] = ps_buf_share(b);
+    n->number[slot] = out->number;
     return true;
 }
 
 void psn_near_take_back(struct psn_near *n, uint32_t n_loans)
 {
     for (; n_loans > 0; n_loans--, n->last--)
-        ps_buf_drop(&n->buf[n->lent[--n->n_lent]]);
+        ps_buf_drop(&n->buf[n->slots[--n->n_lent]]);
 }
 
 /* ---- borrowing ------------------------------------------------------------------ */
 
 struct borrowed {
     struct psn_near         *near;
-    struct borrowed_segment *segment;
-    uint64_t                 number;
+    uint32_t                 slot;
+    size_t                   n_segments;
+    struct borrowed_segment *segments[]; /* [n_segments], 1 or more */
 };
-
-static void give_back(struct psn_near *n, uint64_t number)
-{
-    atomic_store_explicit(&n->page[number % LOANS], number, memory_order_release);
-}
 
 static void drop_borrowed(void *owner)
 {
     struct borrowed *b = owner;
 
-    give_back(b->near, b->number);
+    atomic_store_explicit(&b->near->page[b->slot], 0, memory_order_release);
     atomic_store_explicit(&b->near->returned, true, memory_order_relaxed);
-    atomic_fetch_sub(&b->segment->used, 1);
+    for (size_t i = 0; i < b->n_segments; i++)
+        atomic_fetch_sub(&b->segments[i]->used, 1);
     let_go(b->near);
     free(b);
+}
+
+/* Does it lie in that segment, as it should? */
+static bool is_inside(const struct borrowed_segment *s, uint64_t offset, uint64_t bytes)
+{
+    return s && bytes > 0 && offset <= s->bytes && bytes <= s->bytes - offset &&
+           offset % 8 == 0;
+}
+
+/* Is held from here on; `b` has its segments, and is the buffer's. */
+static void hold(struct borrowed *b, uint64_t number)
+{
+    atomic_store_explicit(&b->near->page[b->slot], number, memory_order_relaxed);
+    for (size_t i = 0; i < b->n_segments; i++)
+        atomic_fetch_add(&b->segments[i]->used, 1);
+    atomic_fetch_add_explicit(&b->near->holders, 1, memory_order_relaxed);
+}
+
+static ps_status no_memory(void)
+{
+    return ps_fail(PS_ERR_NO_MEMORY, "net: no memory to borrow");
+}
+
+/* Once, though many pieces lie in it; the first has room. */
+static ps_status note_segment(struct borrowed **b, struct borrowed_segment *s)
+{
+    const size_t     n = (*b)->n_segments;
+    struct borrowed *grown = *b;
+
+    for (size_t i = n; i-- > 0;)
+        if (grown->segments[i] == s)
+            return PS_OK;
+    if (n > 0)
+        grown = realloc(grown,
+                        sizeof(*grown) + (n + 1) * sizeof(struct borrowed_segment *));
+    if (!grown)
+        return no_memory();
+    grown->segments[grown->n_segments++] = s;
+    *b = grown;
+    return PS_OK;
+}
+
+/* The list is the other end's memory and may change while it is read, so each place is
+ * looked at once. */
+static ps_status read_list(struct borrowed                     **b,
+                           const volatile struct ps_sheet_place *list, size_t n,
+                           struct ps_sheet_piece *pieces)
+{
+    struct borrowed_segment *s = NULL;
+    ps_status                st = PS_OK;
+
+    for (size_t i = 0; !st && i < n; i++) {
+        const uint64_t segment = list[i].segment, offset = list[i].offset,
+                       bytes = list[i].bytes;
+
+        if (!s || s->number != segment) {
+            s = find_segment((*b)->near, segment);
+            st = s ? note_segment(b, s) : PS_ERR_BAD_MESSAGE;
+        }
+        if (!st && !is_inside(s, offset, bytes))
+            st = PS_ERR_BAD_MESSAGE;
+        if (!st)
+            pieces[i] = (struct ps_sheet_piece){ s->base + offset, bytes };
+    }
+    return st;
+}
+
+static ps_status borrow_sheet(struct borrowed **b, const struct psn_loan *loan,
+                              const uint8_t *list, struct ps_buf **out)
+{
+    const size_t           n = loan->bytes / sizeof(struct ps_sheet_place);
+    struct ps_sheet_piece *pieces = malloc(n * sizeof(*pieces));
+    ps_status              st = pieces ? PS_OK : no_memory();
+
+    if (!st)
+        st = read_list(b, (const volatile void *)list, n, pieces);
+    if (!st)
+        st = ps_sheet_adopt(out, pieces, n, drop_borrowed, *b);
+    if (st)
+        free(pieces);
+    return st;
 }
 
 static ps_status borrow(struct psn_near *n, const struct psn_loan *loan,
@@ -620,23 +751,33 @@ static ps_status borrow(struct psn_near *n, const struct psn_loan *loan,
     struct borrowed         *b;
     ps_status                st;
 
-    if (!s || loan->bytes == 0 || loan->bytes > PS_FRAME_BYTES ||
-        loan->offset > s->bytes || loan->bytes > s->bytes - loan->offset ||
-        loan->offset % 8 != 0)
+    if (loan->bytes > PS_FRAME_BYTES || !is_inside(s, loan->offset, loan->bytes) ||
+        (loan->sheet && loan->bytes % sizeof(struct ps_sheet_place) != 0))
         return PS_ERR_BAD_MESSAGE;
-    b = malloc(sizeof(*b));
+    b = malloc(sizeof(*b) + sizeof(struct borrowed_segment *));
     if (!b)
-        return ps_fail(PS_ERR_NO_MEMORY, "net: no memory to borrow");
-    *b = (struct borrowed){ n, s, loan->number };
-    st = ps_buf_adopt(out, (uint8_t *)s->base + loan->offset, loan->bytes,
-                      drop_borrowed, b);
-    if (st) {
+        return no_memory();
+    *b = (struct borrowed){ .near = n, .slot = loan->slot };
+    st = note_segment(&b, s);
+    if (!st && loan->sheet)
+        st = borrow_sheet(&b, loan, s->base + loan->offset, out);
+    else if (!st)
+        st = ps_buf_adopt(out, (uint8_t *)s->base + loan->offset, loan->bytes,
+                          drop_borrowed, b);
+    if (st)
         free(b);
-        return st;
-    }
-    atomic_fetch_add(&s->used, 1);
-    atomic_fetch_add_explicit(&n->holders, 1, memory_order_relaxed);
-    return PS_OK;
+    else
+        hold(b, loan->number);
+    return st;
+}
+
+/* A number higher than all before, a slot that nothing is held in. */
+static bool is_next(const struct psn_near *n, const struct psn_loan *loan,
+                    const struct psn_loan *before)
+{
+    return loan->number > (before ? before->number : n->seen) && loan->sheet <= 1 &&
+           (!before || loan->frame > before->frame) && loan->slot < LOANS &&
+           atomic_load_explicit(&n->page[loan->slot], memory_order_relaxed) == 0;
 }
 
 /* Numbers and places of the loans are good, and so is the count of all frames. */
@@ -649,18 +790,17 @@ static bool is_good(const struct psn_near *n, const struct psn_envelope *e,
         return false;
     for (uint32_t i = 0; i < e->n_loans; i++)
         if (e->loans[i].frame >= n_all ||
-            e->loans[i].number <= (i ? e->loans[i - 1].number : n->seen) ||
-            (i > 0 && e->loans[i].frame <= e->loans[i - 1].frame))
+            !is_next(n, &e->loans[i], i ? &e->loans[i - 1] : NULL))
             return false;
-    return e->n_loans == 0 || e->loans[e->n_loans - 1].number - n->seen <= LOANS;
+    return true;
 }
 
 /* A segment is shown before the first loan of it, so whoever knows them all need not
- * ask the kernel. */
+ * ask the kernel; which those of a sheet are only its list says. */
 static bool knows_segments(const struct psn_near *n, const struct psn_envelope *e)
 {
     for (uint32_t i = 0; i < e->n_loans; i++)
-        if (!find_segment(n, e->loans[i].segment))
+        if (e->loans[i].sheet || !find_segment(n, e->loans[i].segment))
             return false;
     return true;
 }
@@ -677,17 +817,11 @@ ps_status psn_near_borrow(struct psn_near *n, const struct psn_envelope *e,
     unmap_gone(n);
     for (uint32_t i = 0; i < n_all; i++)
         frames[i] = NULL;
-    for (; !st && got < e->n_loans; got++) {
-        const struct psn_loan *loan = &e->loans[got];
-
-        while (++n->seen < loan->number)
-            give_back(n, n->seen); /* of a message that was lost */
-        st = borrow(n, loan, &frames[loan->frame]);
-        if (st)
-            give_back(n, loan->number);
-    }
-    for (; got < e->n_loans; got++)
-        give_back(n, n->seen = e->loans[got].number);
+    for (; !st && got < e->n_loans; got++)
+        st = borrow(n, &e->loans[got], &frames[e->loans[got].frame]);
+    if (e->n_loans)
+        n->seen = e->loans[e->n_loans - 1].number;
+    atomic_store_explicit(&n->page[SEEN], n->seen, memory_order_release);
     for (uint32_t i = 0, raw = 0; i < n_all; i++)
         if (!frames[i] && raw < sent && !st)
             frames[i] = p->frames[raw++];

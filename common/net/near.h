@@ -10,14 +10,21 @@
  *
  *     lender                                  borrower
  *     keeps a reference to the buffer         maps the lender's segments, read only
- *     reads the borrower's page               writes its own page: [loan % LOANS] =
- * loan, when it has dropped the buffer
+ *     reads the borrower's page               writes its own page
  *
  * Each side writes to memory of its own only, and nothing that the other side says is
  * believed without looking: a size is sealed, a place is checked.  Loans are numbered;
  * one is taken only if its number is higher than all before, so that a message which
- * comes late finds nothing, and whatever was skipped counts as given back.  What cannot
- * be lent goes as bytes.
+ * comes late finds nothing.  The lender also gives each a *slot*, which no other loan
+ * has meanwhile.  In his page the borrower says for each slot which loan he holds there
+ * (0: none), and the highest number of all that he has seen.  So a loan is back when
+ * its number has been seen and is not in its slot, whether it was dropped, refused or
+ * never came, and one that is held for long is in nobody's way.  What cannot be lent
+ * goes as bytes.
+ *
+ * A sheet (common/base/sheet.h) is lent as the block in which its list lies, and
+ * whatever the list names with it.  Who keeps them pins memory of the lender's, so of
+ * the sheets of one thing no more than PSN_SHEETS are lent at a time.
  *
  * Segments and pages are handed over as descriptors on the unix socket, a segment when
  * something of it is lent for the first time: who was never answered with parameters of
@@ -40,10 +47,14 @@
 
 struct psn_near;
 
+/* The versions of a matrix, say, that a worker looks at, at a time. */
+#define PSN_SHEETS 8u
+
 struct psn_loan {
     uint64_t number, segment, offset, bytes;
-    uint32_t frame; /* which of the message's */
-    uint32_t zero;
+    uint16_t frame; /* which of the message's */
+    uint16_t sheet; /* 1: the bytes are the list of one; else 0 */
+    uint32_t slot;
 };
 
 /* What stands before a header for this room alone: a part that begins with a byte that

@@ -1,8 +1,8 @@
 /* Processes of one host that lend each other memory: two ends in this process, each
  * with mappings of its own, over real sockets. */
 #include "common/net/near.h"
-#include "common/base/heap.h"
 #include "common/base/random.h"
+#include "common/base/sheet.h"
 #include "common/net/net.h"
 #include "tests/unit/suite.h"
 
@@ -209,6 +209,40 @@ START_TEST(frames_arrive_in_their_order_lent_or_not)
 }
 END_TEST
 
+static struct ps_buf *two_blocks(struct ps_buf **first)
+{
+    struct ps_buf *blocks[2] = { block(BYTES, 1), block(BYTES, 2) }, *sheet;
+
+    ck_assert_ok(ps_sheet_new(&sheet, 1, heap, blocks, 2));
+    *first = blocks[0];
+    ps_buf_drop(&blocks[1]);
+    return sheet;
+}
+
+START_TEST(sheets_are_lent_among_other_frames)
+{
+    struct ps_buf   *frames[4], *first;
+    struct ps_parcel got;
+
+    ck_assert_ok(ps_buf_copy(&frames[0], "small", 5));
+    frames[1] = two_blocks(&first);
+    frames[2] = block(BYTES, 3);
+    ck_assert_ok(ps_buf_copy(&frames[3], "also", 4));
+    send_up(frames, 4);
+    got = at_server();
+    ck_assert_uint_eq(got.n_frames, 4);
+    for (int i = 0; i < 4; i++)
+        same(got.frames[i], frames[i]);
+    ck_assert_uint_eq(got.frames[1]->sheet->bytes, 2 * BYTES);
+    first->data[5] = 99;
+    ck_assert_uint_eq(got.frames[1]->sheet->pieces[0].data[5], 99);
+    ps_parcel_drop(&got);
+    for (int i = 0; i < 4; i++)
+        ps_buf_drop(&frames[i]);
+    ps_buf_drop(&first);
+}
+END_TEST
+
 /* The one who borrows has mapped it for reading. */
 START_TEST(who_borrows_cannot_write)
 {
@@ -355,6 +389,29 @@ START_TEST(a_server_that_does_not_share_is_sent_everything)
 }
 END_TEST
 
+START_TEST(a_server_that_does_not_share_is_sent_no_sheets)
+{
+    struct ps_buf   *frames[3], *first;
+    struct ps_parcel got;
+
+    ps_link_share(link_);
+    ck_assert_ok(ps_buf_copy(&frames[0], "small", 5));
+    frames[1] = two_blocks(&first);
+    frames[2] = block(BYTES, 3);
+    send_up(frames, 3);
+    got = at_server();
+    ck_assert_uint_eq(got.n_frames, 2);
+    same(got.frames[0], frames[0]);
+    same(got.frames[1], frames[2]);
+    ps_parcel_drop(&got);
+    ps_buf_drop(&frames[0]);
+    ps_buf_drop(&frames[1]);
+    ps_buf_drop(&frames[2]);
+    ck_assert(ps_buf_sole(first));
+    ps_buf_drop(&first);
+}
+END_TEST
+
 START_TEST(a_server_that_comes_again_is_found_again)
 {
     char             endpoint[PS_ENDPOINT_BYTES];
@@ -490,7 +547,7 @@ START_TEST(loans_of_what_was_never_shown_are_refused)
     n = evil();
     memcpy(e.name, psn_near_key(n), sizeof(e.name));
     ck_assert(psn_near_lend(n, b, &good)); /* shows the segment */
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 11; i++) {
         struct psn_loan bad = good;
 
         bad.number = (uint64_t)i + 1;
@@ -502,14 +559,16 @@ START_TEST(loans_of_what_was_never_shown_are_refused)
         case 4: bad.bytes = 0; break;
         case 5: bad.offset += 4; break;
         case 6: bad.frame = 1; break;
-        case 7: bad.number = UINT64_MAX; break;
+        case 7: bad.slot = 4095; break;
         case 8: bad.number = 0; break;
+        case 9: bad.sheet = 1; break; /* no list is as long */
+        case 10: bad.sheet = 2; break;
         }
         e.loans[0] = bad;
         send_envelope(bytes, psn_envelope_write(&e, bytes));
     }
     only_what_is_good_arrives();
-    ck_assert_uint_eq(ps_server_dropped(server), 9);
+    ck_assert_uint_eq(ps_server_dropped(server), 11);
     psn_near_drop(&n);
     ps_buf_drop(&b);
     close_stranger();
@@ -654,13 +713,221 @@ START_TEST(loans_have_a_limit_and_go_on_when_one_comes_back)
 
     while (psn_near_lend(lender, b, &loan))
         n++;
-    ck_assert_int_eq(n, 4096);
+    ck_assert_int_eq(n, 4095);
     ck_assert_ok(psn_near_borrow(borrower, &first, &p));
     ps_parcel_drop(&p);
     psn_near_sweep(lender);
     ck_assert(psn_near_lend(lender, b, &loan));
     ck_assert(!psn_near_lend(lender, b, &loan));
     ps_buf_drop(&b);
+}
+END_TEST
+
+/* More loans than there are slots pass one that is kept. */
+START_TEST(a_loan_that_is_held_for_long_is_in_nobodys_way)
+{
+    struct ps_buf      *kept = block(BYTES, 1), *b = block(BYTES, 2);
+    struct psn_envelope e = lend(kept);
+    struct ps_parcel    first = { .n_frames = 0 }, p;
+
+    ck_assert_ok(psn_near_borrow(borrower, &e, &first));
+    for (int i = 0; i < 10000; i++) {
+        p = (struct ps_parcel){ .n_frames = 0 };
+        e = lend(b);
+        if (i % 3 == 0)
+            continue; /* lost */
+        ck_assert_ok(psn_near_borrow(borrower, &e, &p));
+        ps_parcel_drop(&p);
+        psn_near_sweep(lender);
+        ck_assert(ps_buf_sole(b));
+        ck_assert(!ps_buf_sole(kept));
+    }
+    ps_parcel_drop(&first);
+    psn_near_sweep(lender);
+    ck_assert(ps_buf_sole(kept));
+    ps_buf_drop(&kept);
+    ps_buf_drop(&b);
+}
+END_TEST
+
+/* ---- sheets -------------------------------------------------------------------- */
+
+#define PIECES 5
+
+static struct ps_buf *sheet_of(struct ps_buf **blocks, size_t n, uint64_t of)
+{
+    struct ps_buf *b;
+
+    ck_assert_ok(ps_sheet_new(&b, of, heap, blocks, n));
+    return b;
+}
+
+/* The first two are neighbours, and so are the next two. */
+static void make_blocks(struct ps_buf *blocks[PIECES])
+{
+    struct ps_buf *between;
+
+    blocks[0] = block(64 << 10, 1);
+    blocks[1] = block(64 << 10, 2);
+    between = block(64 << 10, 0);
+    blocks[2] = block(64 << 10, 3);
+    blocks[3] = block(BYTES, 4);
+    blocks[4] = block(PS_HEAP_LEAST_BYTES, 5);
+    blocks[4]->len = 40;
+    ps_buf_drop(&between);
+}
+
+static void drop_blocks(struct ps_buf *blocks[PIECES])
+{
+    for (int i = 0; i < PIECES; i++)
+        ps_buf_drop(&blocks[i]);
+}
+
+/* The bytes that a sheet names, one behind the other. */
+static void holds_blocks(const struct ps_sheet *sheet, struct ps_buf *const *blocks)
+{
+    size_t piece = 0, at = 0;
+
+    for (int i = 0; i < PIECES; i++) {
+        ck_assert_uint_lt(piece, sheet->n);
+        ck_assert(memcmp(sheet->pieces[piece].data + at, blocks[i]->data,
+                         blocks[i]->len) == 0);
+        at += blocks[i]->len;
+        if (at == sheet->pieces[piece].bytes) {
+            piece++;
+            at = 0;
+        }
+    }
+    ck_assert_uint_eq(piece, sheet->n);
+}
+
+START_TEST(a_sheet_is_lent_whole_and_comes_back_whole)
+{
+    struct ps_buf      *blocks[PIECES], *sheet;
+    struct psn_envelope e;
+    struct ps_parcel    p = { .n_frames = 0 };
+
+    make_blocks(blocks);
+    sheet = sheet_of(blocks, PIECES, 1);
+    ck_assert_uint_eq(sheet->sheet->n, 3);
+    e = lend(sheet);
+    ck_assert_ok(psn_near_borrow(borrower, &e, &p));
+    ps_buf_drop(&sheet);
+    ck_assert_uint_eq(p.n_frames, 1);
+    ck_assert_uint_eq(p.frames[0]->len, 0);
+    holds_blocks(p.frames[0]->sheet, blocks);
+    ck_assert_ptr_ne(p.frames[0]->sheet->pieces[0].data, blocks[0]->data);
+    blocks[0]->data[5] = 99; /* the same memory */
+    ck_assert_uint_eq(p.frames[0]->sheet->pieces[0].data[5], 99);
+    psn_near_sweep(lender);
+    for (int i = 0; i < PIECES; i++)
+        ck_assert(!ps_buf_sole(blocks[i]));
+    ps_parcel_drop(&p);
+    psn_near_sweep(lender);
+    for (int i = 0; i < PIECES; i++)
+        ck_assert(ps_buf_sole(blocks[i]));
+    drop_blocks(blocks);
+}
+END_TEST
+
+START_TEST(a_sheet_outlives_the_end_that_lent_it)
+{
+    struct ps_buf      *blocks[PIECES], *sheet;
+    struct psn_envelope e;
+    struct ps_parcel    p = { .n_frames = 0 };
+
+    make_blocks(blocks);
+    sheet = sheet_of(blocks, PIECES, 1);
+    e = lend(sheet);
+    ck_assert_ok(psn_near_borrow(borrower, &e, &p));
+    psn_near_drop(&lender);
+    ck_assert_status(psn_near_listen(borrower), PS_ERR_CLOSING);
+    psn_near_drop(&borrower);
+    holds_blocks(p.frames[0]->sheet, blocks);
+    ps_buf_drop(&sheet);
+    drop_blocks(blocks);
+    ps_heap_free(&heap);
+    ck_assert_uint_eq(p.frames[0]->sheet->pieces[0].data[0], 1);
+    ps_parcel_drop(&p);
+}
+END_TEST
+
+START_TEST(of_the_sheets_of_one_thing_only_some_are_lent_at_a_time)
+{
+    struct ps_buf      *blocks[PIECES], *sheet[3];
+    struct psn_envelope e[PSN_SHEETS];
+    struct psn_loan     loan;
+    struct ps_parcel    p = { .n_frames = 0 };
+
+    make_blocks(blocks);
+    sheet[0] = sheet_of(blocks, PIECES, 1);
+    sheet[1] = sheet_of(blocks, 2, 1);
+    sheet[2] = sheet_of(blocks, 2, 2);
+    for (uint32_t i = 0; i < PSN_SHEETS; i++)
+        e[i] = lend(sheet[i % 2]);
+    ck_assert(!psn_near_lend(lender, sheet[0], &loan));
+    ck_assert(psn_near_lend(lender, sheet[2], &loan));
+    ck_assert_ok(psn_near_borrow(borrower, &e[0], &p));
+    ps_parcel_drop(&p);
+    psn_near_sweep(lender);
+    ck_assert(psn_near_lend(lender, sheet[0], &loan));
+    ck_assert(!psn_near_lend(lender, sheet[1], &loan));
+    for (int i = 0; i < 3; i++)
+        ps_buf_drop(&sheet[i]);
+    drop_blocks(blocks);
+}
+END_TEST
+
+START_TEST(a_sheet_with_a_block_that_lies_in_no_segment_is_not_lent)
+{
+    struct ps_buf  *blocks[2] = { block(BYTES, 1), NULL }, *sheet;
+    struct psn_loan loan;
+
+    ck_assert_ok(ps_buf_copy(&blocks[1], "abcdefgh", 8));
+    sheet = sheet_of(blocks, 2, 1);
+    ck_assert_uint_eq(sheet->sheet->bytes, BYTES + 8);
+    ck_assert(!psn_near_lend(lender, sheet, &loan));
+    ps_buf_drop(&sheet);
+    ps_buf_drop(&blocks[0]);
+    ps_buf_drop(&blocks[1]);
+}
+END_TEST
+
+/* Each in its turn, in the last place of the list. */
+START_TEST(lists_that_name_what_was_never_shown_are_refused)
+{
+    struct ps_buf *blocks[PIECES], *sheet;
+
+    make_blocks(blocks);
+    sheet = sheet_of(blocks, PIECES, 1);
+    for (int i = 0; i < 6; i++) {
+        struct ps_sheet_place *last = (void *)sheet->sheet->list->data;
+        struct psn_envelope    e = lend(sheet);
+        struct ps_parcel       p = { .n_frames = 0 };
+        struct ps_sheet_place  good;
+
+        last += sheet->sheet->n - 1;
+        good = *last;
+        switch (i) {
+        case 0: last->segment += 1000; break;
+        case 1: last->offset = blocks[0]->segment->bytes; break;
+        case 2: last->offset = UINT64_MAX - 7; break;
+        case 3: last->bytes = UINT64_MAX; break;
+        case 4: last->bytes = 0; break;
+        case 5: last->offset += 4; break;
+        }
+        ck_assert_status(psn_near_borrow(borrower, &e, &p), PS_ERR_BAD_MESSAGE);
+        ck_assert_uint_eq(p.n_frames, 0);
+        *last = good;
+        psn_near_sweep(lender);
+        e = lend(sheet);
+        ck_assert_ok(psn_near_borrow(borrower, &e, &p));
+        ps_parcel_drop(&p);
+        psn_near_sweep(lender);
+    }
+    ps_buf_drop(&sheet);
+    ck_assert(ps_buf_sole(blocks[0]));
+    drop_blocks(blocks);
 }
 END_TEST
 
@@ -710,6 +977,7 @@ static Suite *near_suite(void)
     tcase_add_test(near, frames_of_a_heap_are_lent_and_come_back);
     tcase_add_test(near, answers_are_lent_and_come_back);
     tcase_add_test(near, frames_arrive_in_their_order_lent_or_not);
+    tcase_add_test(near, sheets_are_lent_among_other_frames);
     tcase_add_test(near, who_borrows_cannot_write);
     tcase_add_test(near, what_was_lent_stays_when_the_link_is_gone);
     tcase_add_test(near, what_was_lent_to_a_link_that_is_gone_comes_back);
@@ -722,6 +990,7 @@ static Suite *near_suite(void)
     tcase_add_test(far, messages_go_another_way_once_both_have_met);
     tcase_add_test(far, a_server_on_a_path_of_its_own_has_no_other_address);
     tcase_add_test(far, a_server_that_does_not_share_is_sent_everything);
+    tcase_add_test(far, a_server_that_does_not_share_is_sent_no_sheets);
     tcase_add_test(far, envelopes_that_are_none_do_no_harm);
     tcase_add_test(far, loans_of_what_was_never_shown_are_refused);
     tcase_add_test(far, files_that_are_not_sealed_are_refused);
@@ -732,6 +1001,12 @@ static Suite *near_suite(void)
     tcase_add_test(ends, what_was_skipped_counts_as_given_back_and_comes_too_late);
     tcase_add_test(ends, a_message_that_was_not_sent_is_taken_back);
     tcase_add_test(ends, loans_have_a_limit_and_go_on_when_one_comes_back);
+    tcase_add_test(ends, a_loan_that_is_held_for_long_is_in_nobodys_way);
+    tcase_add_test(ends, a_sheet_is_lent_whole_and_comes_back_whole);
+    tcase_add_test(ends, a_sheet_outlives_the_end_that_lent_it);
+    tcase_add_test(ends, of_the_sheets_of_one_thing_only_some_are_lent_at_a_time);
+    tcase_add_test(ends, a_sheet_with_a_block_that_lies_in_no_segment_is_not_lent);
+    tcase_add_test(ends, lists_that_name_what_was_never_shown_are_refused);
     tcase_add_test(ends, segments_of_a_heap_that_is_gone_are_let_go);
     suite_add_tcase(s, ends);
     return s;
