@@ -23,10 +23,13 @@ static const struct prefix {
 
 #define PREFIXES (sizeof(prefixes) / sizeof(prefixes[0]))
 
-static const struct prefix *prefix_for(double value)
+/* A ratio has none. */
+static const struct prefix *prefix_for(const struct bench_case *c, double value)
 {
     size_t i = 0;
 
+    if (strcmp(c->unit, "times") == 0)
+        value = 1;
     while (i + 1 < PREFIXES && value < prefixes[i].factor)
         i++;
     return &prefixes[i];
@@ -45,7 +48,7 @@ static int width_of(const struct bench_case *cases, size_t n)
 static void print_row(struct bench_case *c, int width)
 {
     const double         median = bench_median(&c->series);
-    const struct prefix *p = prefix_for(median);
+    const struct prefix *p = prefix_for(c, median);
     char                 spread[48], unit[24];
 
     snprintf(spread, sizeof(spread), "%.2f..%.2f", bench_lowest(&c->series) / p->factor,

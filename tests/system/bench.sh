@@ -4,7 +4,7 @@
 . "$top_srcdir/tests/system/lib.sh"
 . "$top_srcdir/tests/system/json.sh"
 
-plan 46
+plan 50
 
 bench=$top_builddir/psbench
 export PSD_BINDIR="$top_builddir" TMPDIR="$work"
@@ -123,3 +123,14 @@ ends "the table has a line for each" 0 '^synchronous  .*a snapshot takes' \
     "$snapshot" --model=2 --push=64 --every=2 --iterations=2 --rounds=1 --pause=0
 ends "a push larger than the model is refused" 64 'three times --push' \
     "$snapshot" --model=2 --push=1024
+
+# ---- shards alone ------------------------------------------------------------------------
+bench=$top_builddir/psbench-scale
+ok "a shard beside one is measured" timeout $deadline "$bench" --json --shards=1 --rounds=1 \
+    --seconds=0.01 --cpu --only='scale/*/1MiB/*'
+timeout $deadline "$bench" --json --shards=1 --rounds=2 --seconds=0.01 \
+    --only='scale/*/1MiB/*' >lines.json 2>notes
+is "one beside one, which has the same name, and a speedup, of three kinds" "$(cases_of)" 6
+ok "every line has its shape" every_line "$shape"
+ends "more shards than CPUs are refused" 64 '^psbench-scale: --shards=[0-9]*: there are' \
+    "$bench" --shards=64
