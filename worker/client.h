@@ -165,6 +165,18 @@ ps_status psw_client_move(struct psw_client *client, uint64_t now_ns, uint32_t m
                           struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
 
 /*
+ * A pull of all of a dense matrix that copies nothing where that can be: *place, which
+ * is NULL until then, is given the view when the ticket is done, and belongs to the
+ * caller; after a failure it stays NULL.  `place` is kept as long as the ticket.
+ */
+ps_status psw_client_view(struct psw_client *client, uint64_t now_ns, ps_matrix *matrix,
+                          ps_view **place, struct ps_outbox *out,
+                          struct ps_ticket **ticket) PS_CHECKED;
+
+/* Can the shard lend its memory to this process?  Not, as long as nobody says so. */
+void psw_client_near(struct psw_client *client, uint32_t shard, bool near);
+
+/*
  * Asks shard `shard` for up to `room` of the rows of a sparse matrix that it has, from
  * cursor `from` on (0: from the first one), as a pull would: keys [room], and values
  * [room][cols] of the matrix's element type, are filled from the answer.

@@ -101,7 +101,7 @@ static void fill(const struct psw_request *r, const struct ps_parcel *in)
     }
 }
 
-static void pulled(struct psw_client *c, const struct psw_shard *sh,
+static void pulled(struct psw_client *c, struct psw_shard *sh,
                    const struct psw_request *r, uint64_t version,
                    const struct ps_parcel *in)
 {
@@ -109,6 +109,10 @@ static void pulled(struct psw_client *c, const struct psw_shard *sh,
     size_t    got, expected;
     char      about[2 * PS_NAME_BYTES], name[PS_ENDPOINT_BYTES + 32];
 
+    if (r->ticket->view && !r->pieces[0].value) {
+        psw_view_answer(c, sh, r, version, in);
+        return;
+    }
     if (fits(r, in, &got, &expected)) {
         fill(r, in);
         if (version < *oldest)

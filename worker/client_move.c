@@ -154,17 +154,23 @@ static ps_status stage_push(const struct mover *mv, struct psw_shard *sh,
     return PS_OK;
 }
 
+struct ps_header psw_pull_header(const struct psw_client *c, const struct psw_shard *sh)
+{
+    return (struct ps_header){
+        .kind = PS_MSG_PULL,
+        .seq = sh->seq,
+        /* An observer gets the newest, without waiting. */
+        .clock = c->options.observer ? UINT64_MAX : c->clock,
+        .wait_ms = c->options.wait_ms,
+    };
+}
+
 static ps_status stage_pull(const struct mover *mv, struct psw_shard *sh)
 {
-    struct ps_header h = { .kind = PS_MSG_PULL,
-                           .seq = sh->seq,
-                           .clock = mv->client->clock,
-                           .wait_ms = mv->client->options.wait_ms };
+    struct ps_header h = psw_pull_header(mv->client, sh);
 
     if (mv->moves & PSW_FINISH)
         h.clock++;
-    if (mv->client->options.observer)
-        h.clock = UINT64_MAX; /* the newest, without waiting */
     return stage(mv, sh, &h, &sh->staged_pulls);
 }
 

@@ -6,6 +6,7 @@
  *     client_session.c hello, matrices, lists, reports, goodbye
  *     client_move.c    pushes and pulls: splitting and packing
  *     client_answer.c  pushes and pulls: what the answers bring
+ *     client_view.c    pulls whose values stay where they come in
  *     client_rows.c    listing the rows of a sparse matrix
  *     client_rest.c    the end of an epoch
  *     client_resume.c  going on after a rollback
@@ -15,6 +16,7 @@
 
 #include "worker/client.h"
 #include "worker/lane.h"
+#include "worker/view.h"
 
 #include "common/place/place.h"
 
@@ -62,6 +64,8 @@ struct ps_ticket {
     uint32_t               n_listed;
     struct ps_matrix_spec *specs; /* of MATRIX: what was asked; of LIST: the answer */
     struct psw_listing     rows;
+    ps_view               *view;  /* of a view: while it is made, */
+    ps_view              **place; /* and where it goes then */
 
     uint32_t life; /* of the client when it began */
     uint32_t n_shards;
@@ -87,6 +91,7 @@ struct psw_shard {
     uint64_t         base;       /* version of the values behind its gradients, */
     bool             used;       /* which were pulled since the last iteration ended */
     uint64_t         done; /* iterations of this worker that were there at the resume */
+    bool             near; /* it can lend what it has */
     struct psw_pack  pack;
     struct psw_queue staged, staged_pulls; /* of the move being made */
 };
@@ -230,6 +235,11 @@ bool psw_answer_run(struct psw_client *c, struct psw_shard *shard,
                     struct psw_request *r, const struct ps_header *h,
                     const struct ps_parcel *in);
 
+/* client_view.c: an answer to what brings a view, that is no ERROR. */
+void psw_view_answer(struct psw_client *c, struct psw_shard *shard,
+                     const struct psw_request *r, uint64_t version,
+                     const struct ps_parcel *in);
+
 /* client_rows.c: an answer that is no ERROR. */
 void psw_rows_answer(struct psw_client *c, struct psw_request *r,
                      const struct ps_header *h, const struct ps_parcel *in);
@@ -241,5 +251,9 @@ void psw_rest_answer(struct psw_client *c, struct psw_shard *shard,
 /* client_move.c */
 bool   psw_in_iteration(const struct psw_client *c);
 size_t psw_padded(size_t bytes);
+
+/* What a pull says beside its ranges. */
+struct ps_header psw_pull_header(const struct psw_client *c,
+                                 const struct psw_shard  *shard);
 
 #endif

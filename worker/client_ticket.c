@@ -49,6 +49,7 @@ void psw_ticket_free(struct ps_ticket *t)
     if (t->next)
         t->next->link = t->link;
     t->client->n_drains -= t->purpose == PSW_FOR_DRAIN;
+    ps_view_release(&t->view);
     free(t->why);
     free(t->specs);
     free(t);
@@ -80,6 +81,11 @@ static const char *why(const struct ps_ticket *t)
 static void finish(struct ps_ticket *t)
 {
     t->done = true;
+    if (t->view) {
+        psw_view_end(t->view);
+        *t->place = t->view;
+        t->view = NULL;
+    }
     if (t->purpose == PSW_FOR_DRAIN && t->client->report_status) {
         t->status = t->client->report_status;
         t->why = strdup(t->client->why_report);

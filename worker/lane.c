@@ -204,6 +204,21 @@ void psw_lane_again(struct psw_lane *lane, struct psw_request *r, uint64_t now_n
     put(lane, r, now_ns, out);
 }
 
+void psw_lane_put_first(struct psw_lane *lane, struct psw_queue *queue)
+{
+    struct psw_request **link = &lane->queue.first;
+
+    if (!queue->first)
+        return;
+    for (uint32_t i = 0; i < lane->n_sent; i++)
+        link = &(*link)->next;
+    *queue->end = *link;
+    if (!*link)
+        lane->queue.end = queue->end;
+    *link = queue->first;
+    *queue = (struct psw_queue){ 0 };
+}
+
 void psw_lane_forget(struct psw_lane *lane, const struct ps_ticket *ticket)
 {
     struct psw_request **link = &lane->queue.first;

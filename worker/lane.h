@@ -102,6 +102,9 @@ struct psw_request *psw_lane_answered(struct psw_lane *lane, uint64_t id);
 void psw_lane_again(struct psw_lane *lane, struct psw_request *r, uint64_t now_ns,
                     struct ps_outbox *out);
 
+/* Hangs what is in the queue before all that has not been sent yet. */
+void psw_lane_put_first(struct psw_lane *lane, struct psw_queue *queue);
+
 /*
  * Nobody waits for `ticket` (NULL: for any) any more.  Pushes stay, because later ones
  * build on their numbers, but fill nothing; everything else is dropped.

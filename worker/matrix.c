@@ -203,6 +203,27 @@ static ps_status start_rows(const struct call *call, ps_matrix *m, const uint64_
     return start(call, &span, true, out);
 }
 
+static ps_status start_view(ps_matrix *m, ps_view **out, ps_ticket **ticket)
+{
+    ps_worker *w = m ? psw_matrix_owner(m) : NULL;
+    ps_ticket *t;
+    ps_status  st;
+
+    if (!w || !out)
+        return ps_fail(PS_ERR_BAD_ARG,
+                       "view: the matrix, or where it is to go, is NULL");
+    st = psw_begin(w);
+    for (uint32_t i = 0; !st && i < w->n_links; i++)
+        psw_client_near(w->client, i, ps_link_is_near(w->links[i]));
+    if (!st)
+        st = psw_client_view(w->client, w->started_ns, m, out, &w->outbox, &t);
+    if (!st && (st = psw_progress(w)))
+        psw_ticket_drop(&t);
+    if (!st)
+        *ticket = t;
+    return st;
+}
+
 /* The time of a blocking call began with its start. */
 static ps_status await(ps_status st, ps_ticket *t)
 {
@@ -237,6 +258,14 @@ ps_status ps_pull_rows(ps_matrix *m, const uint64_t *keys, uint64_t n, void *val
 {
     ps_ticket *t = NULL;
     ps_status  st = start_rows(&pulls, m, keys, n, value, NULL, &t);
+
+    return await(st, t);
+}
+
+ps_status ps_pull_view(ps_matrix *m, ps_view **out)
+{
+    ps_ticket *t = NULL;
+    ps_status  st = start_view(m, out, &t);
 
     return await(st, t);
 }
@@ -293,6 +322,11 @@ ps_status ps_pull_rows_async(ps_matrix *m, const uint64_t *keys, uint64_t n,
 ps_status ps_push_async(ps_matrix *m, const void *grad, ps_ticket **out)
 {
     return start_all(&pushes, m, NULL, grad, out);
+}
+
+ps_status ps_pull_view_async(ps_matrix *m, ps_view **out, ps_ticket **ticket)
+{
+    return start_view(m, out, ticket);
 }
 
 ps_status ps_push_range_async(ps_matrix *m, uint64_t first, uint64_t n,

@@ -35,7 +35,7 @@ static const struct ps_kind_rule rules[] = {
     [PS_MSG_PUSH] = { "push", PS_FLAG_FINISH | PS_FLAG_PULL | PS_FLAG_REST,
                       PS_NEED_SEQ },
     [PS_MSG_PUSH_OK] = { "push_ok", 0, 0 },
-    [PS_MSG_PULL] = { "pull", 0, 0 },
+    [PS_MSG_PULL] = { "pull", PS_FLAG_VIEW, 0 },
     [PS_MSG_PULL_OK] = { "pull_ok", 0, 0 },
     [PS_MSG_ROWS] = { "rows", 0, 0 },
     [PS_MSG_ROWS_OK] = { "rows_ok", 0, 0 },

@@ -5,6 +5,9 @@
  *
  * Large ranges leave as a view of the chunk version that is there, without a copy;
  * small ones are collected into one frame.
+ *
+ * Who asks for a view (PS_FLAG_VIEW) names all elements of a matrix that the shard has
+ * in a row, and gets a sheet of their chunks (common/base/sheet.h).
  */
 #include "server/shard/request.h"
 
@@ -140,6 +143,58 @@ static ps_status collect_rows(const struct psd_request *r, struct answer *a,
     return st;
 }
 
+/* ---- a view ---------------------------------------------------------------------- */
+
+static ps_status check_view(const struct psd_request *r)
+{
+    const struct ps_range *range = r->h.ranges;
+    struct psd_matrix     *m;
+    size_t                 n;
+
+    if (r->h.n_ranges != 1)
+        return ps_fail(PS_ERR_BAD_MESSAGE, "pull: a view of %u ranges, expected one",
+                       r->h.n_ranges);
+    m = psd_store_find(r->job->store, range->matrix);
+    if (!m)
+        return ps_fail(PS_ERR_UNKNOWN, "job %s: no matrix number %u", r->job->spec.name,
+                       range->matrix);
+    if (m->spec.sparse)
+        return ps_fail(PS_ERR_SHAPE, "matrix %s: a view of a sparse matrix",
+                       m->spec.name);
+    if (!psd_store_run(m, range->first, range->count, &n))
+        return ps_fail(
+            PS_ERR_BAD_ARG,
+            "matrix %s: elements %ju to %ju are not whole chunks of shard %u",
+            m->spec.name, (uintmax_t)range->first,
+            (uintmax_t)(range->first + range->count), r->job->shard);
+    return PS_OK;
+}
+
+static ps_status collect_sheet(struct psd_request *r, struct answer *a)
+{
+    const struct ps_range  *range = r->h.ranges;
+    struct psd_matrix      *m = psd_store_find(r->job->store, range->matrix);
+    size_t                  n;
+    const struct psd_chunk *c = psd_store_run(m, range->first, range->count, &n);
+    struct ps_buf          *sheet;
+    ps_status               st = psd_store_sheet(m, c, n, &sheet);
+
+    if (!st)
+        st = add_frame(a, &sheet);
+    for (size_t i = 0; !st && r->seat && i < n; i++)
+        st = psd_scale_gave(
+            r->job->scale,
+            &(struct psd_given){ .rank = r->h.rank,
+                                 .version = r->job->version,
+                                 .range = &(struct ps_range){ .matrix = range->matrix,
+                                                              .first = c[i].first,
+                                                              .count = c[i].n } },
+            m);
+    return st;
+}
+
+/* ---- all ranges ------------------------------------------------------------------ */
+
 static ps_status collect(struct psd_request *r, struct answer *a)
 {
     struct psd_given given = { .rank = r->h.rank,
@@ -165,13 +220,14 @@ static ps_status collect(struct psd_request *r, struct answer *a)
 
 ps_status psd_pull_run(struct psd_request *r)
 {
+    const bool    views = r->h.flags & PS_FLAG_VIEW;
     struct answer a = { 0 };
     ps_status     st = psd_request_who(r);
 
     r->value_bytes = 0; /* a push with PULL counted them once */
     if (!st)
-        st = psd_request_ranges(r);
-    if (!st)
+        st = views ? check_view(r) : psd_request_ranges(r);
+    if (!st && !views)
         st = psd_request_keys(r);
     if (st)
         return st;
@@ -180,7 +236,7 @@ ps_status psd_pull_run(struct psd_request *r)
     if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
         return psd_request_park(r);
     a.heap = psd_store_heap(r->job->store);
-    st = collect(r, &a);
+    st = views ? collect_sheet(r, &a) : collect(r, &a);
     if (st) {
         drop_answer(&a);
         return st;

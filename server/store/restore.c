@@ -189,7 +189,7 @@ static void fill_piece(const struct fresh *f, struct psd_chunk *c, uint64_t from
 static ps_status chunk_room(const struct psd_matrix *m, struct psd_chunk *c)
 {
     size_t    bytes = c->n * m->element_bytes;
-    ps_status st = ps_heap_buf(m->heap, &c->value, bytes);
+    ps_status st = psd_chunk_value(m, &c->value, bytes);
 
     for (uint32_t i = 0; !st && i < m->n_state; i++) {
         st = ps_buf_new(&c->state[i], bytes);
@@ -284,6 +284,7 @@ static void swap_matrix(struct fresh *f)
         f->matrix->rows = f->rows;
         f->rows = rows;
     } else {
+        ps_buf_drop(&f->matrix->sheet);
         f->matrix->chunks = f->chunks;
         f->chunks = chunks;
     }

@@ -51,6 +51,7 @@ static void matrix_free(struct psd_matrix *m)
 {
     if (!m)
         return;
+    ps_buf_drop(&m->sheet);
     for (size_t i = 0; i < m->n_chunks; i++)
         psd_chunk_drop(&m->chunks[i]);
     free(m->chunks);
@@ -139,11 +140,19 @@ static size_t count_chunks(const struct ps_place *place, uint32_t shard)
     return n;
 }
 
+ps_status psd_chunk_value(const struct psd_matrix *m, struct ps_buf **out, size_t bytes)
+{
+    const double whole = (double)m->place.n_elements * (double)m->element_bytes;
+    const bool   is_short = bytes < PS_HEAP_LEAST_BYTES && whole >= PS_HEAP_LEAST_BYTES;
+
+    return ps_heap_buf(m->heap, out, m->heap && is_short ? PS_HEAP_LEAST_BYTES : bytes);
+}
+
 static ps_status chunk_new(struct psd_chunk *c, const struct psd_matrix *m,
                            uint64_t seed, const struct ps_piece *piece)
 {
     size_t    bytes = piece->count * m->element_bytes;
-    ps_status st = ps_heap_buf(m->heap, &c->value, bytes);
+    ps_status st = psd_chunk_value(m, &c->value, bytes);
 
     if (st)
         return st;
@@ -254,20 +263,62 @@ struct psd_chunk *psd_store_chunk(struct psd_matrix *m, uint64_t first)
     return NULL;
 }
 
-/* A copy of *held in *own, if somebody else holds it too; else nothing. */
-static ps_status copy_shared(struct ps_heap *heap, struct ps_buf **own,
-                             const struct ps_buf *held)
+struct psd_chunk *psd_store_run(struct psd_matrix *m, uint64_t first, uint64_t n,
+                                size_t *n_chunks)
 {
-    ps_status st;
+    struct psd_chunk *c = psd_store_chunk(m, first);
+    uint64_t          end = first;
+    size_t            i = 0;
 
-    if (!held || ps_buf_sole(held) || PSD_PLANTED(PLANT_TORN))
-        return PS_OK;
-    st = ps_heap_buf(heap, own, held->len);
-    if (st)
-        return st;
-    memcpy((*own)->data, held->data, held->len);
-    (*own)->len = held->len;
-    return PS_OK;
+    if (!c || c->first != first || n > UINT64_MAX - first)
+        return NULL;
+    for (; c + i < m->chunks + m->n_chunks && end < first + n && c[i].first == end; i++)
+        end += c[i].n;
+    *n_chunks = i;
+    return end == first + n ? c : NULL;
+}
+
+static ps_status make_sheet(const struct psd_matrix *m, const struct psd_chunk *chunks,
+                            size_t n, struct ps_buf **out)
+{
+    struct ps_buf **blocks = calloc(n, sizeof(*blocks));
+    ps_status       st;
+
+    if (!blocks)
+        return ps_fail(PS_ERR_NO_MEMORY, "matrix %s: no memory for a view",
+                       m->spec.name);
+    for (size_t i = 0; i < n; i++)
+        blocks[i] = chunks[i].value;
+    st = ps_sheet_new(out, (uintptr_t)m, m->heap, blocks, n);
+    free(blocks);
+    return st;
+}
+
+ps_status psd_store_sheet(struct psd_matrix *m, const struct psd_chunk *chunks,
+                          size_t n, struct ps_buf **out)
+{
+    const bool all = n == m->n_chunks;
+    ps_status  st = PS_OK;
+
+    if (!all)
+        return make_sheet(m, chunks, n, out);
+    if (!m->sheet)
+        st = make_sheet(m, chunks, n, &m->sheet);
+    if (!st)
+        *out = ps_buf_share(m->sheet);
+    return st;
+}
+
+/* Is a copy needed, because somebody else holds it too? */
+static bool is_shared(const struct ps_buf *held)
+{
+    return held && !ps_buf_sole(held) && !PSD_PLANTED(PLANT_TORN);
+}
+
+static void copy(struct ps_buf *to, const struct ps_buf *from)
+{
+    memcpy(to->data, from->data, from->len);
+    to->len = from->len;
 }
 
 static void put(struct ps_buf **held, struct ps_buf **own)
@@ -282,10 +333,19 @@ static void put(struct ps_buf **held, struct ps_buf **own)
 ps_status psd_store_write(struct psd_matrix *m, struct psd_chunk *c)
 {
     struct psd_chunk own = { .n = 0 };
-    ps_status        st = copy_shared(m->heap, &own.value, c->value);
+    ps_status        st = PS_OK;
 
-    for (uint32_t i = 0; st == PS_OK && i < m->n_state; i++)
-        st = copy_shared(NULL, &own.state[i], c->state[i]);
+    ps_buf_drop(&m->sheet);
+    if (is_shared(c->value))
+        st = psd_chunk_value(m, &own.value, c->value->len);
+    if (own.value)
+        copy(own.value, c->value);
+    for (uint32_t i = 0; st == PS_OK && i < m->n_state; i++) {
+        if (is_shared(c->state[i]))
+            st = ps_buf_new(&own.state[i], c->state[i]->len);
+        if (own.state[i])
+            copy(own.state[i], c->state[i]);
+    }
     if (st) {
         psd_chunk_drop(&own);
         return st;

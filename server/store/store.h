@@ -20,7 +20,7 @@
 #ifndef PSD_STORE_STORE_H
 #define PSD_STORE_STORE_H
 
-#include "common/base/heap.h"
+#include "common/base/sheet.h"
 #include "common/place/place.h"
 
 #define PSD_STORE_STATE_MAX 2u
@@ -44,7 +44,8 @@ struct psd_matrix {
     struct ps_heap   *heap;     /* the store's */
     size_t            n_chunks; /* dense: sorted by `first` */
     struct psd_chunk *chunks;
-    struct psd_rows  *rows; /* sparse */
+    struct ps_buf    *sheet; /* of all chunks as they are; NULL: nobody has asked yet */
+    struct psd_rows  *rows;  /* sparse */
 };
 
 struct psd_store;
@@ -75,6 +76,19 @@ const struct psd_matrix *psd_store_next(const struct psd_store *store, uint32_t 
 
 /* The chunk that holds element `first`, or NULL: not here. */
 struct psd_chunk *psd_store_chunk(struct psd_matrix *m, uint64_t first);
+
+/* The chunks that hold elements first .. first+n-1 and no others, *n_chunks of them;
+ * NULL: there are none. */
+struct psd_chunk *psd_store_run(struct psd_matrix *m, uint64_t first, uint64_t n,
+                                size_t *n_chunks);
+
+/*
+ * A frame that is a sheet of the values of these n chunks, which are as psd_store_run
+ * gives them.  While somebody holds it they stay as they are, as with their blocks.  Of
+ * all the matrix has here one is made for each version of it.
+ */
+ps_status psd_store_sheet(struct psd_matrix *m, const struct psd_chunk *chunks,
+                          size_t n, struct ps_buf **out) PS_CHECKED;
 
 /*
  * Makes value and state of the chunk writable in place: sole owner afterwards, the

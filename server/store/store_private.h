@@ -23,6 +23,11 @@ struct psd_store {
     struct psd_matrix **matrices; /* sorted by number; the structs never move */
 };
 
+/* A block for the values of a chunk.  However short, it lies in the heap where the
+ * matrix is worth lending: a sheet is lent whole or not at all. */
+ps_status psd_chunk_value(const struct psd_matrix *m, struct ps_buf **out,
+                          size_t bytes) PS_CHECKED;
+
 /* Another holder of the same blocks, and one less. */
 void psd_chunk_share(struct psd_chunk *out, const struct psd_chunk *chunk);
 void psd_chunk_drop(struct psd_chunk *chunk);

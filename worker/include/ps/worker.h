@@ -72,6 +72,7 @@ typedef struct ps_ticket   ps_ticket;
 typedef struct ps_settings ps_settings;
 typedef struct ps_data     ps_data;
 typedef struct ps_rows     ps_rows;
+typedef struct ps_view     ps_view;
 
 /* Why the last call on this thread failed, as a sentence; "" if none has. */
 PS_API const char *ps_why(void);
@@ -332,6 +333,52 @@ PS_API ps_status ps_pull_rows(ps_matrix *m, const uint64_t *keys, uint64_t n,
                               void *value) PS_CHECKED;
 
 /*
+ * Reads the current value of a dense matrix, of any element type, without copying it:
+ * the view says where the elements are in memory.  On the host of a server that is the
+ * server's own memory, which this process may read and not write, and takes some
+ * microseconds whatever the size; over a network it is the memory in which they came
+ * in.  Waits as a pull does, and is one in every other respect.
+ *
+ * What a view shows never changes: not by pushes, a rollback, the end of the server, or
+ * ps_worker_close.  It belongs to the caller until he releases it, may be read by any
+ * thread, and released by any, once.  (A child process after fork() can read it and
+ * releases nothing.)
+ *
+ * While it is held the server keeps those values beside newer ones, and a push copies
+ * what it changes: a view that is no longer needed is best released before the push,
+ * not after it.  Of one matrix a server keeps up to 8 for each worker in that way;
+ * what is beyond them is copied into this process's memory.
+ *
+ *     ps_view       *view;
+ *     size_t         n;
+ *     const ps_span *span;
+ *
+ *     if (ps_pull_view(m, &view))
+ *         die("%s", ps_why());
+ *     span = ps_view_spans(view, &n);
+ *     for (size_t i = 0; i < n; i++)
+ *         use(span[i].first, span[i].count, (const float *)span[i].data);
+ *     ps_view_release(&view);
+ *
+ * PS_ERR_SHAPE   the matrix is sparse
+ */
+PS_API ps_status ps_pull_view(ps_matrix *m, ps_view **out) PS_CHECKED;
+
+/* Elements first .. first + count - 1 of the matrix, one behind the other at `data`,
+ * which is aligned to 8 bytes or more. */
+typedef struct ps_span {
+    uint64_t    first, count;
+    const void *data;
+} ps_span;
+
+/* All elements, in ascending order: the spans, *n of them, are the view's.  They are
+ * cut where memory is, between any two elements. */
+PS_API const ps_span *ps_view_spans(const ps_view *view, size_t *n);
+
+/* NULL is fine; *view becomes NULL. */
+PS_API void ps_view_release(ps_view **view);
+
+/*
  * Hands over a gradient for the iteration in progress; read before the call returns.
  * Returns when the shards have acknowledged it: it counts exactly once, however often
  * the network made the library send it.
@@ -413,6 +460,10 @@ PS_API ps_status ps_pull_range_async(ps_matrix *m, uint64_t first, uint64_t n,
                                      void *value, ps_ticket **out) PS_CHECKED;
 PS_API ps_status ps_pull_rows_async(ps_matrix *m, const uint64_t *keys, uint64_t n,
                                     void *value, ps_ticket **out) PS_CHECKED;
+/* *view is NULL until the ticket is done, and stays so after a failure; what it is then
+ * is the caller's, also when nobody waits any more. */
+PS_API ps_status ps_pull_view_async(ps_matrix *m, ps_view **view,
+                                    ps_ticket **out) PS_CHECKED;
 PS_API ps_status ps_push_async(ps_matrix *m, const void *grad,
                                ps_ticket **out) PS_CHECKED;
 PS_API ps_status ps_push_range_async(ps_matrix *m, uint64_t first, uint64_t n,
