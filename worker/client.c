@@ -142,11 +142,25 @@ bool psw_request_change(struct psw_client *c, struct psw_request *r,
     return true;
 }
 
+bool psw_request_empty(struct psw_client *c, struct psw_request *r)
+{
+    struct ps_header h;
+
+    if (ps_wire_decode(c->decoder, r->parcel.head->data, r->parcel.head->len, &h))
+        return false;
+    h.n_ranges = 0;
+    h.flags &= ~(uint32_t)PS_FLAG_PULL;
+    if (!psw_request_change(c, r, &h))
+        return false;
+    r->ticket = NULL;
+    return true;
+}
+
 void psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
 {
     psw_lane_send(&c->coordinator, now_ns, out, &c->traffic);
     for (uint32_t i = 0; i < c->n_shards; i++)
-        psw_lane_send(&c->shards[i].lane, now_ns, out, &c->traffic);
+        psw_lend_send(c, &c->shards[i], now_ns, out);
 }
 
 void psw_client_notice(struct psw_client *c, ps_status status, const char *why)
@@ -187,21 +201,10 @@ static void refuse(const struct psw_request *r, const struct psw_lane *lane,
                     psw_lane_name(lane, name, sizeof(name)), ps_status_text(status));
 }
 
-/* An empty push with the number of the refused one, so that the shard's count of them
- * comes right and the iteration can end. */
+/* Unless it was empty: then there is nothing to be done. */
 static bool withdraw(struct psw_client *c, struct psw_request *r)
 {
-    struct ps_header h;
-
-    if (r->parcel.n_frames == 0 ||
-        ps_wire_decode(c->decoder, r->parcel.head->data, r->parcel.head->len, &h))
-        return false;
-    h.n_ranges = 0;
-    h.flags &= ~(uint32_t)PS_FLAG_PULL;
-    if (!psw_request_change(c, r, &h))
-        return false;
-    r->ticket = NULL;
-    return true;
+    return r->parcel.n_frames > 0 && psw_request_empty(c, r);
 }
 
 /*

@@ -8,8 +8,9 @@
  * Each operation is started and gives a ticket; whoever waits looks at the ticket after
  * each message.  A ticket fails as soon as one of its requests does.  After that, and
  * after it was given up, the caller's buffers are never written again.  Gradients are
- * copied when the operation starts; a push is kept and repeated until it is
- * acknowledged, also when nobody waits for it any more.
+ * copied when the operation starts, or, if they are lent (PSW_LENT), when it is their
+ * turn to be sent; a push is kept and repeated until it is acknowledged, also when
+ * nobody waits for it any more.
  *
  * How a move is split.  The pieces of all spans go, in order, to the shards that own
  * them (common/place); consecutive pieces of one shard share a request of up to
@@ -26,7 +27,8 @@
  * there.
  *
  * A push that is refused (not finite, say) leaves no gap: an empty one with its number
- * takes its place, so that the iteration can end.
+ * takes its place, so that the iteration can end.  So does one for whose lent gradients
+ * there is no memory when they are to be copied.
  *
  * Each push says of which version of the model on its shard the gradient came: that of
  * the last pull which the caller has taken, by dropping its ticket, when the push
@@ -63,6 +65,7 @@ struct psw_client_options {
     uint64_t           pid;
     const char        *host;
     uint32_t wait_ms;       /* longest that a shard may keep a pull waiting; 0: any */
+    uint32_t window;        /* requests under way to a shard at most; 0: see lane.h */
     uint64_t first_request; /* at random: tells two workers of a process apart */
     void    *owner;         /* what psw_ticket_owner and psw_matrix_owner return */
 };
@@ -144,6 +147,14 @@ enum psw_move {
     PSW_PUSH = 1,
     PSW_PULL = 2,
     PSW_FINISH = 4, /* the iteration ends: the clock goes up at once */
+
+    /*
+     * The gradients of dense spans stay as they are and where they are until the ticket
+     * is done or dropped, or psw_client_copy has said that nothing is left.  A request
+     * is filled when it leaves, one for each shard at a time, so that whoever carries
+     * messages can do so in between: the next tick is due as long as there are more.
+     */
+    PSW_LENT = 1024,
 };
 
 /* Elements of a dense matrix, or rows of a sparse one. */
@@ -163,6 +174,10 @@ struct psw_span {
 ps_status psw_client_move(struct psw_client *client, uint64_t now_ns, uint32_t moves,
                           const struct psw_span *spans, uint32_t n_spans,
                           struct ps_outbox *out, struct ps_ticket **ticket) PS_CHECKED;
+
+/* Copies the gradients of the next request to each shard that are lent still.  False:
+ * there were none. */
+bool psw_client_copy(struct psw_client *client);
 
 /*
  * A pull of all of a dense matrix that copies nothing where that can be: *place, which

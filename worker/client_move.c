@@ -62,35 +62,46 @@ static void copy_rows(const struct mover *mv, uint8_t *to, size_t bytes)
         ps_copy_row(to + i * row_bytes, from + mv->order[i] * row_bytes, row_bytes);
 }
 
-/* The gradients, each piece's beginning 8-aligned. */
-static ps_status add_values(const struct mover *mv, const struct psw_pack *pack,
-                            struct psw_request *r)
+static ps_status add_rows(const struct mover *mv, const struct psw_pack *pack,
+                          struct psw_request *r)
 {
+    const size_t   bytes = pack->pieces[0].bytes; /* a request has one piece then */
     struct ps_buf *b;
     ps_status      st = ps_heap_buf(mv->client->heap, &b, pack->bytes);
 
     if (st)
         return st;
-    for (uint32_t i = 0; i < pack->n; i++) {
-        const struct psw_piece *p = &pack->pieces[i];
-        uint8_t                *to = b->data + b->len;
-
-        if (mv->span)
-            copy_rows(mv, to, p->bytes);
-        else
-            memcpy(to, p->gradient, p->bytes);
-        memset(to + p->bytes, 0, psw_padded(p->bytes) - p->bytes);
-        b->len += psw_padded(p->bytes);
-    }
+    copy_rows(mv, b->data, bytes);
+    memset(b->data + bytes, 0, pack->bytes - bytes);
+    b->len = pack->bytes;
     r->parcel.frames[r->parcel.n_frames++] = b;
     return PS_OK;
 }
 
-/* What the answer will fill. */
-static ps_status add_targets(const struct mover *mv, const struct psw_pack *pack,
-                             struct psw_request *r)
+static bool lends(const struct mover *mv)
 {
-    memcpy(r->pieces, pack->pieces, pack->n * sizeof(r->pieces[0]));
+    return mv->moves & PSW_LENT && !mv->span;
+}
+
+static ps_status add_values(const struct mover *mv, const struct psw_pack *pack,
+                            struct psw_request *r)
+{
+    ps_status st = PS_OK;
+
+    if (mv->span)
+        return add_rows(mv, pack, r);
+    if (lends(mv))
+        r->lent = pack->bytes;
+    else
+        st = psw_lend_copy(mv->client, pack->pieces, pack->n, pack->bytes,
+                           &r->parcel.frames[0]);
+    r->parcel.n_frames = !st && !r->lent;
+    return st;
+}
+
+/* What the answer will fill. */
+static ps_status add_targets(const struct mover *mv, struct psw_request *r)
+{
     if (!mv->span || !mv->order)
         return PS_OK;
     r->row_of = malloc(mv->n_rows * sizeof(*r->row_of));
@@ -106,6 +117,7 @@ static ps_status stage(const struct mover *mv, struct psw_shard *sh,
 {
     const struct psw_pack *pack = &sh->pack;
     bool                   pulls = h->kind == PS_MSG_PULL || h->flags & PS_FLAG_PULL;
+    uint32_t               n_kept = pulls || lends(mv) ? pack->n : 0;
     struct ps_range        ranges[PS_RANGES_MAX];
     struct psw_request    *r;
     ps_status              st;
@@ -113,15 +125,17 @@ static ps_status stage(const struct mover *mv, struct psw_shard *sh,
     name_ranges(pack, ranges);
     h->n_ranges = pack->n;
     h->ranges = ranges;
-    st = psw_request_new(mv->client, mv->ticket, h, pulls ? pack->n : 0, &r);
+    st = psw_request_new(mv->client, mv->ticket, h, n_kept, &r);
     if (st)
         return st;
+    if (n_kept > 0)
+        memcpy(r->pieces, pack->pieces, n_kept * sizeof(r->pieces[0]));
     if (mv->span && pack->n > 0)
         st = add_keys(mv, r);
     if (!st && h->kind == PS_MSG_PUSH && pack->n > 0)
         st = add_values(mv, pack, r);
     if (!st && pulls)
-        st = add_targets(mv, pack, r);
+        st = add_targets(mv, r);
     if (st) {
         psw_request_free(r);
         return st;

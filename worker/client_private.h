@@ -5,6 +5,7 @@
  *     client_ticket.c  what is waited for, and how it fails
  *     client_session.c hello, matrices, lists, reports, goodbye
  *     client_move.c    pushes and pulls: splitting and packing
+ *     client_lend.c    gradients that are copied when it is their turn
  *     client_answer.c  pushes and pulls: what the answers bring
  *     client_view.c    pulls whose values stay where they come in
  *     client_rows.c    listing the rows of a sparse matrix
@@ -28,7 +29,7 @@ struct ps_matrix {
     size_t                element_bytes;
 };
 
-/* What a ticket is for, beside the flags of enum psw_move. */
+/* What a ticket is for, beside the flags of enum psw_move (1024 is one, too). */
 enum psw_purpose {
     PSW_FOR_HELLO = 8,
     PSW_FOR_MATRIX = 16,
@@ -184,6 +185,10 @@ ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
 bool psw_request_change(struct psw_client *c, struct psw_request *r,
                         struct ps_header *h);
 
+/* Makes an empty push of it, which nobody waits for, so that the shard's count of
+ * pushes comes right and the iteration can end.  False: no memory. */
+bool psw_request_empty(struct psw_client *c, struct psw_request *r);
+
 void psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out);
 const char *psw_lane_name(const struct psw_lane *lane, char *text, size_t bytes);
 
@@ -247,6 +252,18 @@ void psw_rows_answer(struct psw_client *c, struct psw_request *r,
 /* client_rest.c: a shard's answer to a rest. */
 void psw_rest_answer(struct psw_client *c, struct psw_shard *shard,
                      const struct psw_request *r, const struct ps_header *h);
+
+/* client_lend.c: the gradients that the pieces name in a block of `bytes`, each piece's
+ * beginning 8-aligned. */
+ps_status psw_lend_copy(struct psw_client *c, const struct psw_piece *pieces,
+                        uint32_t n, size_t bytes, struct ps_buf **out) PS_CHECKED;
+
+/* Sends to a shard; of what is lent at most one request is copied for it. */
+void psw_lend_send(struct psw_client *c, struct psw_shard *sh, uint64_t now_ns,
+                   struct ps_outbox *out);
+
+/* The ticket is over, so its caller's gradients are copied now, or never. */
+void psw_lend_end(struct psw_client *c, const struct ps_ticket *ticket);
 
 /* client_move.c */
 bool   psw_in_iteration(const struct psw_client *c);

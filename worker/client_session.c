@@ -250,6 +250,7 @@ ps_status psw_session_enter(struct psw_client *c, const struct ps_header *h,
     for (uint32_t i = 0; i < c->n_shards; i++) {
         struct psw_lane *lane = &c->shards[i].lane;
 
+        lane->window = c->options.window;
         lane->route = (struct ps_route){ .kind = PS_ROUTE_SHARD, .index = (uint16_t)i };
         snprintf(lane->endpoint, sizeof(lane->endpoint), "%s", h->endpoints[i]);
     }

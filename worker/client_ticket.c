@@ -1,6 +1,8 @@
 /* client_ticket.c - what is waited for, and how it fails; see client.h. */
 #include "worker/client_private.h"
 
+#include "common/base/plant.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +35,8 @@ static void forget(struct ps_ticket *t)
 {
     struct psw_client *c = t->client;
 
+    if (t->purpose & PSW_LENT && !PSD_PLANTED(PLANT_LENT))
+        psw_lend_end(c, t);
     psw_lane_forget(&c->coordinator, t);
     psw_lane_forget(&c->resume.held, t);
     for (uint32_t i = 0; i < c->n_shards; i++)

@@ -59,11 +59,16 @@ void psw_request_free(struct psw_request *r)
 
 static size_t payload_bytes(const struct psw_request *r)
 {
-    size_t bytes = 0;
+    size_t bytes = r->lent;
 
     for (uint32_t i = 0; i < r->parcel.n_frames; i++)
         bytes += r->parcel.frames[i]->len;
     return bytes;
+}
+
+static bool pulls(const struct psw_request *r)
+{
+    return r->kind == PS_MSG_PULL || r->flags & PS_FLAG_PULL;
 }
 
 static void put(const struct psw_lane *lane, struct psw_request *r, uint64_t now_ns,
@@ -88,7 +93,7 @@ static void count(const struct psw_request *r, struct ps_traffic *traffic)
         traffic->bytes_pushed += bytes;
         traffic->bytes_pushed_raw += bytes;
     }
-    if (r->kind == PS_MSG_PULL || (r->flags & PS_FLAG_PULL))
+    if (pulls(r))
         traffic->pulls++;
 }
 
@@ -96,13 +101,15 @@ static size_t bytes_of(const struct psw_request *r)
 {
     size_t bytes = payload_bytes(r);
 
-    for (uint32_t i = 0; i < r->n_pieces; i++)
+    for (uint32_t i = 0; pulls(r) && i < r->n_pieces; i++)
         bytes += r->pieces[i].bytes;
     return bytes;
 }
 
 static bool has_room(const struct psw_lane *lane, const struct psw_request *r)
 {
+    if (lane->window)
+        return lane->n_sent < lane->window;
     return lane->n_sent < PSW_WINDOW ||
            (lane->n_sent < PSW_WINDOW_SMALL &&
             lane->sent_bytes + bytes_of(r) <= PSW_SMALL_BYTES);
@@ -125,20 +132,23 @@ static struct psw_request *take(struct psw_lane *lane, struct psw_request **link
     return unhang(&lane->queue, link);
 }
 
-void psw_lane_send(struct psw_lane *lane, uint64_t now_ns, struct ps_outbox *out,
-                   struct ps_traffic *traffic)
+struct psw_request *psw_lane_send(struct psw_lane *lane, uint64_t now_ns,
+                                  struct ps_outbox *out, struct ps_traffic *traffic)
 {
     struct psw_request *r = lane->queue.first;
 
     if (lane->n_sent == PSW_WINDOW_SMALL)
-        return;
+        return NULL;
     for (uint32_t i = 0; i < lane->n_sent; i++)
         r = r->next;
     for (; r && has_room(lane, r); r = r->next) {
+        if (r->lent)
+            return r;
         is_under_way(lane, r);
         count(r, traffic);
         put(lane, r, now_ns, out);
     }
+    return NULL;
 }
 
 /*
@@ -179,7 +189,7 @@ uint64_t psw_lane_next_tick(const struct psw_lane *lane)
     for (uint32_t i = 0; i < lane->n_sent; i++, r = r->next)
         if (due_ns(lane, r) < next)
             next = due_ns(lane, r);
-    return next;
+    return r && r->lent && has_room(lane, r) ? 0 : next;
 }
 
 struct psw_request *psw_lane_answered(struct psw_lane *lane, uint64_t id)

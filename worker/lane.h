@@ -6,6 +6,9 @@
  * was sent is kept until it is answered and is sent again, byte for byte, when the
  * server has been quiet for long; the server tells a repeated push by its number.
  *
+ * The payload of a request may be lent: still where its maker has it.  When its turn
+ * has come it must be copied before it leaves, and those behind it wait for that.
+ *
  * It does not know what a request means.
  *
  * Thread: the client that owns it.
@@ -37,7 +40,7 @@ struct psw_piece {
     uint64_t                first, count; /* sparse: 0, and rows */
     size_t                  bytes;
     void                   *value;    /* pull: filled from the answer */
-    const void             *gradient; /* push: copied when the request is made */
+    const void             *gradient; /* push: copied when the request is filled */
 };
 
 struct psw_request {
@@ -53,7 +56,11 @@ struct psw_request {
     uint64_t patience_ns;
     size_t   bytes; /* in the lane's sum: values and keys, there and back */
 
-    /* What the answer fills. */
+    /* Bytes of its payload that are not in the parcel yet, but where the pieces say;
+     * with no pieces: that could not be copied and are gone.  0: it is whole. */
+    size_t lent;
+
+    /* What the answer fills, or the push is filled from. */
     uint64_t *row_of; /* sparse: where row i goes, in rows of the caller's;
                          NULL: they stand as they come */
     uint32_t         n_pieces;
@@ -69,6 +76,7 @@ struct psw_lane {
     struct ps_route route;
     char            endpoint[PS_ENDPOINT_BYTES];
     uint64_t        heard_ns; /* when anything came from there; 0: never */
+    uint32_t        window;   /* requests under way at most; 0: as above */
 
     struct psw_queue queue;  /* of all unanswered requests; */
     uint32_t         n_sent; /* the first n_sent <= PSW_WINDOW_SMALL are under way */
@@ -83,15 +91,17 @@ void psw_queue_clear(struct psw_queue *q);
 
 void psw_request_free(struct psw_request *r);
 
-/* Sends what the window has room for; what left for the first time is counted. */
-void psw_lane_send(struct psw_lane *lane, uint64_t now_ns, struct ps_outbox *out,
-                   struct ps_traffic *traffic);
+/* Sends what the window has room for; what left for the first time is counted.  Gives
+ * the request whose turn it is but which is lent; NULL: there is none. */
+struct psw_request *psw_lane_send(struct psw_lane *lane, uint64_t now_ns,
+                                  struct ps_outbox *out, struct ps_traffic *traffic);
 
 /* Sends again what has waited for too long. */
 void psw_lane_tick(struct psw_lane *lane, uint64_t now_ns, struct ps_outbox *out,
                    struct ps_traffic *traffic);
 
-/* When psw_lane_tick has something to do; UINT64_MAX: never. */
+/* When psw_lane_tick has something to do, 0: when a lent request has its turn;
+ * UINT64_MAX: never. */
 uint64_t psw_lane_next_tick(const struct psw_lane *lane);
 
 /* Takes the request that `id` answers out of the lane; NULL: none is under way, which

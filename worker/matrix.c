@@ -105,16 +105,38 @@ ps_dtype ps_matrix_dtype(const ps_matrix *m)
 
 /* ---- moves ---------------------------------------------------------------------- */
 
+/* More than one request of gradients? */
+static bool is_large(const struct psw_span *spans, uint32_t n_spans)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < n_spans; i++)
+        bytes +=
+            spans[i].count * ps_dtype_bytes(psw_matrix_spec(spans[i].matrix)->dtype);
+    return bytes > PS_CHUNK_BYTES;
+}
+
+/* What its caller gets back before it is answered is copied here all the same, but the
+ * first requests leave meanwhile. */
 ps_status psw_move(ps_worker *w, uint32_t moves, const struct psw_span *spans,
                    uint32_t n_spans, struct ps_ticket **ticket)
 {
+    const bool        large = moves & PSW_PUSH && is_large(spans, n_spans);
+    const bool        waits = moves & PSW_LENT;
     struct ps_ticket *t;
-    ps_status st = psw_client_move(w->client, w->started_ns, moves, spans, n_spans,
-                                   &w->outbox, &t);
+    ps_status         st;
 
-    if (!st && (st = psw_progress(w)))
+    moves = large ? moves | PSW_LENT : moves & ~(uint32_t)PSW_LENT;
+    st = psw_client_move(w->client, w->started_ns, moves, spans, n_spans, &w->outbox,
+                         &t);
+    if (st)
+        return st;
+    st = psw_progress(w);
+    while (!st && large && !waits && psw_client_copy(w->client))
+        st = psw_progress(w);
+    if (st)
         psw_ticket_drop(&t);
-    if (!st)
+    else
         *ticket = t;
     return st;
 }
@@ -127,9 +149,12 @@ struct call {
 };
 
 static const struct call pulls = { PSW_PULL, "pull", false };
-static const struct call pushes = { PSW_PUSH, "push", false };
 static const struct call plain_pulls = { PSW_PULL, "pull", true };
-static const struct call plain_pushes = { PSW_PUSH, "push", true };
+
+/* Whoever waits for the answer lends the gradient. */
+static const struct call pushes = { PSW_PUSH | PSW_LENT, "push", false };
+static const struct call plain_pushes = { PSW_PUSH | PSW_LENT, "push", true };
+static const struct call async_pushes = { PSW_PUSH, "push", false };
 
 static ps_status check(const struct call *call, const struct psw_span *span, bool rows)
 {
@@ -321,7 +346,7 @@ ps_status ps_pull_rows_async(ps_matrix *m, const uint64_t *keys, uint64_t n,
 
 ps_status ps_push_async(ps_matrix *m, const void *grad, ps_ticket **out)
 {
-    return start_all(&pushes, m, NULL, grad, out);
+    return start_all(&async_pushes, m, NULL, grad, out);
 }
 
 ps_status ps_pull_view_async(ps_matrix *m, ps_view **out, ps_ticket **ticket)
@@ -332,13 +357,13 @@ ps_status ps_pull_view_async(ps_matrix *m, ps_view **out, ps_ticket **ticket)
 ps_status ps_push_range_async(ps_matrix *m, uint64_t first, uint64_t n,
                               const void *grad, ps_ticket **out)
 {
-    return start_range(&pushes, m, first, n, NULL, grad, out);
+    return start_range(&async_pushes, m, first, n, NULL, grad, out);
 }
 
 ps_status ps_push_rows_async(ps_matrix *m, const uint64_t *keys, uint64_t n,
                              const void *grad, ps_ticket **out)
 {
-    return start_rows(&pushes, m, keys, n, NULL, grad, out);
+    return start_rows(&async_pushes, m, keys, n, NULL, grad, out);
 }
 
 /* ---- tickets -------------------------------------------------------------------- */

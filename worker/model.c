@@ -177,7 +177,7 @@ static ps_status move(ps_model *model, uint32_t moves, ps_ticket **out)
 static ps_status move_and_wait(ps_model *model, uint32_t moves)
 {
     ps_ticket *t;
-    ps_status  st = move(model, moves, &t);
+    ps_status  st = move(model, moves | PSW_LENT, &t);
 
     return st ? st : psw_wait(model->worker, &t);
 }

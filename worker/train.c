@@ -91,7 +91,8 @@ static ps_status move(struct psw_training *t, uint32_t moves)
     if (!st && moves & PSW_FINISH)
         st = psw_models_may_finish(t->worker, NULL);
     if (!st)
-        st = psw_move(t->worker, moves, psw_local_spans(t->local), t->n_spans, &ticket);
+        st = psw_move(t->worker, moves | PSW_LENT, psw_local_spans(t->local),
+                      t->n_spans, &ticket);
     return st ? st : psw_wait(t->worker, &ticket);
 }
 

@@ -94,7 +94,8 @@ void psw_callbacks_run(ps_worker *worker);
 /* Runs all of them, the worker is going; false: there were none. */
 bool psw_callbacks_end(ps_worker *worker, const char *why);
 
-/* Starts a move; psw_begin was called. */
+/* Starts a move; psw_begin was called.  With PSW_LENT its caller waits for the ticket
+ * and leaves gradients alone till then. */
 ps_status psw_move(ps_worker *worker, uint32_t moves, const struct psw_span *spans,
                    uint32_t n_spans, struct ps_ticket **ticket) PS_CHECKED;
 

@@ -25,6 +25,7 @@ enum psd_plant {
     PLANT_KEPT_GRADIENT, /* what a lost worker had begun is not dropped */
     PLANT_PARTS_AGAIN,   /* which parts of an iteration a snapshot has is forgotten */
     PLANT_ROLLBACK,      /* max_rollback is not kept */
+    PLANT_LENT,          /* a gradient is read after its push was given up */
     PLANTS,
 };
 

@@ -120,13 +120,14 @@ ps_status calls_push_embed(struct programme *p, uint32_t i)
 
 ps_status calls_finish(struct programme *p, uint32_t i)
 {
-    static const int64_t one = 1;
-    struct student      *s = &p->students[i];
-    struct psw_span      spans[2 * PROGRAMME_GROUPS];
-    uint32_t             n = 2 * plan_in(p)->groups;
-    uint64_t             at = (s->iteration - 1) * PLAN_WORKERS + i;
-    bool                 pulls = plan_in(p)->rides;
+    struct student *s = &p->students[i];
+    struct psw_span spans[2 * PROGRAMME_GROUPS];
+    uint32_t        n = 2 * plan_in(p)->groups;
+    uint64_t        at = (s->iteration - 1) * PLAN_WORKERS + i;
+    uint32_t        moves = PSW_PUSH | PSW_FINISH;
+    ps_status       st;
 
+    s->one = 1;
     for (uint32_t m = 0; m < n; m++)
         spans[m] = m % 2 ? (struct psw_span){ .matrix = s->matrices[m],
                                               .count = MODEL_ELEMENTS,
@@ -136,10 +137,30 @@ ps_status calls_finish(struct programme *p, uint32_t i)
                                               .first = at,
                                               .count = 1,
                                               .value = &s->tally[m / 2][at],
-                                              .gradient = &one };
+                                              .gradient = &s->one };
     psw_client_weight(client_of(p, i), 1.0 + i);
-    return calls_move(p, i, PSW_PUSH | PSW_FINISH | (pulls ? PSW_PULL : 0), spans, n,
-                      &s->ticket);
+    moves |= plan_in(p)->rides ? PSW_PULL : 0;
+    moves |= plan_in(p)->lends ? PSW_LENT : 0;
+    st = calls_move(p, i, moves, spans, n, &s->ticket);
+    if (!st && (s->iteration + i) % 3 == 0) {
+        while (psw_client_copy(client_of(p, i)))
+            ;
+        calls_spoil(p, i);
+    }
+    return st;
+}
+
+void calls_spoil(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+
+    s->one = INT64_C(1) << 32;
+    for (unsigned g = 0; g < PROGRAMME_GROUPS; g++)
+        for (unsigned e = 0; e < MODEL_ELEMENTS; e++)
+            s->gradient[g][e] = NAN;
+    for (unsigned k = 0; k < EMBED_KEYS; k++)
+        for (unsigned e = 0; e < EMBED_COLS; e++)
+            s->embed_gradient[k][e] = NAN;
 }
 
 /* ---- gradients --------------------------------------------------------------------

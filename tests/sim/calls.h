@@ -27,4 +27,7 @@ ps_status calls_finish(struct programme *p, uint32_t i) PS_CHECKED;
 /* Gradients from the values that were pulled. */
 void calls_compute(struct programme *p, uint32_t i);
 
+/* Makes wrong what the worker pushes from: who still reads it will be found out. */
+void calls_spoil(struct programme *p, uint32_t i);
+
 #endif

@@ -105,7 +105,7 @@ static void draw_faults(struct dice *d, struct plan *p)
         draw_fault(d, p, kinds[below(d, n_kinds)], &p->faults[i]);
 }
 
-/* The last thing drawn: what came later than the rest leaves the rest as it was. */
+/* The last things drawn: what came later than the rest leaves the rest as it was. */
 static void draw_rollback(struct dice *d, struct plan *p)
 {
     const uint64_t every = p->job.snapshot_every;
@@ -113,6 +113,12 @@ static void draw_rollback(struct dice *d, struct plan *p)
 
     if (p->saved && held && p->job.ack != PS_ACK_DURABLE && one_in(d, 2))
         p->job.max_rollback = between(d, every, 3 * every);
+}
+
+static void draw_lending(struct dice *d, struct plan *p)
+{
+    p->lends = one_in(d, 2);
+    p->window = p->lends && !one_in(d, 4) ? (uint32_t)between(d, 1, 2) : 0;
 }
 
 struct plan plan_of(uint64_t seed)
@@ -140,6 +146,7 @@ struct plan plan_of(uint64_t seed)
     draw_network(&d, &p);
     draw_faults(&d, &p);
     draw_rollback(&d, &p);
+    draw_lending(&d, &p);
     return p;
 }
 
@@ -193,9 +200,11 @@ void plan_print(const struct plan *p, FILE *to)
                 p->job.ack == PS_ACK_DURABLE ? "durable" : "applied");
     if (p->job.max_rollback > 0)
         fprintf(to, ", max_rollback %" PRIu64, p->job.max_rollback);
-    fprintf(to, "%s%s%s%s\n", p->shared ? ", shared disk" : "",
+    if (p->window > 0)
+        fprintf(to, ", window %u", p->window);
+    fprintf(to, "%s%s%s%s%s\n", p->shared ? ", shared disk" : "",
             p->sparse ? ", sparse" : "", p->rides ? ", rides" : "",
-            p->rests ? ", rests" : "");
+            p->rests ? ", rests" : "", p->lends ? ", lends" : "");
     fprintf(to, "  messages take %g to %g ms%s, %u %% lost, %u %% twice, %u %% late\n",
             (double)p->latency_ns / 1e6, (double)(p->latency_ns + p->jitter_ns) / 1e6,
             p->in_order ? ", in order" : "", p->lose_percent, p->repeat_percent,

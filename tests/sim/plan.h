@@ -52,6 +52,8 @@ struct plan {
     bool               sparse; /* with a sparse matrix of f32 */
     bool               rides;  /* push, finish and pull are one request */
     bool               rests;  /* the workers end their epoch together */
+    bool               lends;  /* gradients are lent until their push has ended */
+    uint32_t           window; /* requests under way to a shard; 0: as many as ever */
     bool               saved;  /* the job saves itself */
     bool               shared; /* each psd can read what the others have saved */
 

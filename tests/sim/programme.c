@@ -1,6 +1,7 @@
 /* programme.c - see programme.h. */
 #include "tests/sim/programme.h"
 
+#include "common/base/random.h"
 #include "tests/sim/calls.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/verdict.h"
@@ -15,28 +16,45 @@
 #define STEPS_MAX 3000000u
 #define NOTICED_NS (45 * PLAN_SECOND) /* by then a psd that is gone counts as lost */
 #define SLOW_FACTOR 20u
+#define PATIENCE_STREAM 18u
 
 /* ---- from stage to stage ----------------------------------------------------------
  */
 
+/* Who lends its gradients may have them back at any time, by losing patience. */
+static uint64_t patience_ns(const struct programme *p, uint32_t i)
+{
+    const struct plan    *plan = plan_in(p);
+    const struct student *s = &p->students[i];
+
+    if (!plan->lends || s->stage != STAGE_FINISH ||
+        ps_random_below(plan->seed + i, PATIENCE_STREAM, s->iteration, 8) > 0)
+        return CALL_NS;
+    return plan->latency_ns * (1 + s->iteration % 3);
+}
+
 static void enter(struct programme *p, uint32_t i, enum stage stage)
 {
     p->students[i].stage = stage;
-    p->students[i].deadline_ns = p->world.now_ns + CALL_NS;
+    p->students[i].deadline_ns = p->world.now_ns + patience_ns(p, i);
 }
 
-static void drop_tickets(struct student *s)
+/* Its buffers are its own again. */
+static void drop_tickets(struct programme *p, uint32_t i)
 {
+    struct student *s = &p->students[i];
+
     psw_ticket_drop(&s->ticket);
     psw_ticket_drop(&s->rows);
     psw_ticket_drop(&s->embed);
+    calls_spoil(p, i);
 }
 
 static void go_away(struct programme *p, uint32_t i, uint64_t for_ns)
 {
     struct student *s = &p->students[i];
 
-    drop_tickets(s);
+    drop_tickets(p, i);
     world_unseat(&p->world, i);
     s->stage = STAGE_AWAY;
     s->wake_ns = p->world.now_ns + for_ns;
@@ -152,7 +170,7 @@ static void cope(struct programme *p, uint32_t i, ps_status st)
     switch (st) {
     case PS_ERR_ROLLBACK:
         ledger_go_back(p, i);
-        drop_tickets(s);
+        drop_tickets(p, i);
         enter(p, i, s->stage <= STAGE_OPEN ? s->stage : STAGE_PULL);
         return;
     case PS_ERR_TIMEOUT:
@@ -164,7 +182,7 @@ static void cope(struct programme *p, uint32_t i, ps_status st)
             break;
         }
         if (s->stage > STAGE_OPEN) {
-            drop_tickets(s);
+            drop_tickets(p, i);
             enter(p, i, stage_again(p, i));
             return;
         }
@@ -220,7 +238,7 @@ static void close_call(struct programme *p, uint32_t i)
         ledger_check_slack(p, i);
     if (s->stage == STAGE_FINISH)
         ledger_end(p, i);
-    drop_tickets(s);
+    drop_tickets(p, i);
     enter(p, i, after(p, i));
 }
 
@@ -550,7 +568,7 @@ struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *tr
     memcpy(o.wrong, p->world.wrong, sizeof(o.wrong));
     for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
         if (p->world.seats[i].client)
-            drop_tickets(&p->students[i]);
+            drop_tickets(p, i);
     world_close(&p->world);
     free(p);
     return o;

@@ -59,6 +59,7 @@ struct student {
     uint64_t          map_epoch; /* of the job, where it is */
     uint64_t          doomed_ns; /* it is killed in its next push, and away so long */
 
+    int64_t one; /* what it adds to its element of the tallies, while that is pushed */
     float   model[PROGRAMME_GROUPS][MODEL_ELEMENTS];
     float   gradient[PROGRAMME_GROUPS][MODEL_ELEMENTS];
     int64_t tally[PROGRAMME_GROUPS][TALLY_ELEMENTS];

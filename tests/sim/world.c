@@ -234,6 +234,7 @@ ps_status world_seat(struct world *w, uint32_t i, bool observer)
 {
     struct seat              *s = &w->seats[i];
     struct psw_client_options o = { .job = w->plan->job,
+                                    .window = w->plan->window,
                                     .coordinator = "coordinator",
                                     .token = "",
                                     .rank = observer ? 0 : i,

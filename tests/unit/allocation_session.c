@@ -129,6 +129,11 @@ static ps_status train(struct ps_ticket **ticket)
     return move(ticket, PSW_PUSH | PSW_FINISH | PSW_PULL);
 }
 
+static ps_status train_with_lent(struct ps_ticket **ticket)
+{
+    return move(ticket, PSW_PUSH | PSW_FINISH | PSW_PULL | PSW_LENT);
+}
+
 static ps_status pull(struct ps_ticket **ticket)
 {
     return move(ticket, PSW_PULL);
@@ -236,7 +241,7 @@ static ps_status train_and_count(void)
     ps_status st = PS_OK;
 
     for (unsigned i = 0; i < MOVES; i++) {
-        st = once(train);
+        st = once(i == 1 ? train_with_lent : train);
         if (st)
             ck_assert_status(st, PS_ERR_NO_MEMORY);
         counted += !st;
