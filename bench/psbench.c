@@ -21,8 +21,8 @@
 #define CONGESTION "/proc/sys/net/ipv4/tcp_congestion_control"
 
 static const struct bench_suite *const suites[] = {
-    &bench_dense, &bench_small,   &bench_sparse,
-    &bench_bsp,   &bench_kernels, &bench_footprint,
+    &bench_dense,   &bench_small,     &bench_sparse,      &bench_bsp,
+    &bench_kernels, &bench_footprint, &bench_connections,
 };
 
 #define N_SUITES (sizeof(suites) / sizeof(suites[0]))
@@ -68,6 +68,7 @@ static void usage(FILE *to)
           "  -b, --batch=N      sparse: rows of a request  [10000]\n"
           "  -m, --model=MIB    bsp, memory: of the model  [64]\n"
           "  -e, --elements=N   kernel: of each array in memory  [100000000]\n"
+          "  -i, --idle=N       connections: workers that do nothing  [1000]\n"
           "  -j, --json         one object a line, and everything else to standard "
           "error\n"
           "  -q, --quiet        no progress\n"
@@ -101,6 +102,7 @@ static int take_option(struct bench_options *o, int letter)
         return bench_count("batch", optarg, PS_CHUNK_BYTES / 64, &o->batch);
     case 'm': return bench_count("model", optarg, 1024, &o->model_mib);
     case 'e': return bench_count("elements", optarg, 1u << 30, &o->elements);
+    case 'i': return bench_count("idle", optarg, BENCH_IDLE_MAX, &o->idle);
     case 'j': o->json = true; return -1;
     case 'q': o->progress = false; return -1;
     case 'h': usage(stdout); return 0;
@@ -121,6 +123,7 @@ static int take_options(struct bench_options *o, int argc, char **argv)
         { "batch", required_argument, NULL, 'b' },
         { "model", required_argument, NULL, 'm' },
         { "elements", required_argument, NULL, 'e' },
+        { "idle", required_argument, NULL, 'i' },
         { "json", no_argument, NULL, 'j' },
         { "quiet", no_argument, NULL, 'q' },
         { "help", no_argument, NULL, 'h' },
@@ -129,7 +132,7 @@ static int take_options(struct bench_options *o, int argc, char **argv)
     };
     int letter, code = -1;
 
-    while (code < 0 && (letter = getopt_long(argc, argv, "o:lr:s:an:b:m:e:jqhV",
+    while (code < 0 && (letter = getopt_long(argc, argv, "o:lr:s:an:b:m:e:i:jqhV",
                                              long_options, NULL)) != -1)
         code = take_option(o, letter);
     if (code < 0 && optind < argc)
@@ -152,8 +155,9 @@ static void print_head(const struct bench_options *o)
         fclose(f);
     fprintf(o->notes,
             "psbench --rounds=%u --seconds=%g --rows=%u --batch=%u --model=%u "
-            "--elements=%u",
-            o->rounds, o->seconds, o->rows, o->batch, o->model_mib, o->elements);
+            "--elements=%u --idle=%u",
+            o->rounds, o->seconds, o->rows, o->batch, o->model_mib, o->elements,
+            o->idle);
     for (size_t i = 0; i < o->n_only; i++)
         fprintf(o->notes, " --only='%s'", o->only[i]);
     fprintf(o->notes, "%s%s\npsd %s, ZeroMQ %s, ", o->alone ? " --alone" : "",
@@ -171,6 +175,7 @@ int main(int argc, char **argv)
                                .batch = 10000,
                                .model_mib = 64,
                                .elements = 100000000,
+                               .idle = 1000,
                                .progress = isatty(STDERR_FILENO) };
     int                  code;
 

@@ -26,7 +26,8 @@ struct bench_servers {
 };
 
 enum bench_more {
-    BENCH_RAW,   /* a raw server beside psd */
+    BENCH_RAW, /* a raw server beside psd */
+    BENCH_PSD_ALONE,
     BENCH_STATE, /* psd keeps snapshots, in the folder; no raw server */
 };
 

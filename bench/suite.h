@@ -22,7 +22,8 @@
 #include <ps/worker.h>
 #include <stdio.h>
 
-#define BENCH_ONLY 16u  /* patterns */
+#define BENCH_ONLY 16u /* patterns */
+#define BENCH_IDLE_MAX 4000u
 #define BENCH_CASES 64u /* of one setting, at most */
 
 struct bench_options {
@@ -31,6 +32,7 @@ struct bench_options {
     uint32_t    rows, batch;      /* sparse: of a matrix, of a request */
     uint32_t    model_mib;        /* bsp, memory: of the model */
     uint32_t    elements;         /* kernel: of each array in memory */
+    uint32_t    idle;             /* connections: workers that do nothing */
     const char *only[BENCH_ONLY]; /* patterns of the cases' names; none: all */
     size_t      n_only;
     bool        alone; /* without limits, for a profiler */
@@ -62,7 +64,7 @@ struct bench_suite {
 };
 
 extern const struct bench_suite bench_dense, bench_small, bench_sparse, bench_bsp,
-    bench_kernels, bench_footprint;
+    bench_kernels, bench_footprint, bench_connections;
 
 /* What psd is reached by; a suite has a setting for each.  With the last, shm, workers
  * and psd lend each other memory instead of sending what is large; with the others they

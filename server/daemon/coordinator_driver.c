@@ -8,6 +8,7 @@
 #include "common/base/random.h"
 #include "server/coordinator/coordinator.h"
 #include "server/daemon/daemon.h"
+#include "server/daemon/files.h"
 #include "server/daemon/signals.h"
 #include "server/snapshot/vault.h"
 
@@ -34,6 +35,7 @@ struct driver {
     char             endpoints[PS_SHARDS_MAX][PS_ENDPOINT_BYTES]; /* of the links */
     struct ps_outbox out;
     bool             unkept; /* the state could not be written, and we have said so */
+    struct psd_files files;
     struct ps_poll   polls[LINKS_POLL + PS_SHARDS_MAX];
 };
 
@@ -189,6 +191,7 @@ static ps_status serve(struct driver *d)
         st = ps_net_poll(d->polls, LINKS_POLL + d->n_links, wait_ms(d));
         if (st || d->polls[STOP_POLL].ready)
             break;
+        psd_files_look(&d->files, ps_now_ns());
         /* Shards before peers: answers make room for questions. */
         for (uint32_t i = 0; st == PS_OK && i < d->n_links; i++)
             if (d->polls[LINKS_POLL + i].ready)

@@ -4,13 +4,13 @@
  * Ends with a code of sysexits.h; the last line of its log says why.
  */
 #include "server/daemon/daemon.h"
+#include "server/daemon/files.h"
 #include "server/daemon/options.h"
 #include "server/daemon/policy.h"
 
 #include <limits.h>
 #include <malloc.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -42,17 +42,6 @@ static void keep_big_blocks(void)
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
 }
 
-/* Every worker is a connection to every shard. */
-static void allow_many_connections(void)
-{
-    struct rlimit files;
-
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-}
-
 static ps_status dump(const struct ps_daemon_config *config)
 {
     ps_status st = ps_daemon_config_print(config, stdout);
@@ -75,7 +64,7 @@ static ps_status run(const struct psd_options *o)
     else if (st == PS_OK && !o->check_config) {
         ps_log_listen(write_log, NULL, config->log_level);
         keep_big_blocks();
-        allow_many_connections();
+        psd_files_allow_many();
         st = psd_daemon_run(config, o->announce);
     }
     ps_daemon_config_free(&config);

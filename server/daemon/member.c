@@ -9,6 +9,7 @@
  */
 #include "common/wire/wire.h"
 #include "server/daemon/daemon.h"
+#include "server/daemon/files.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct member {
     bool               silent; /* and we have said so */
     bool               joined;
     uint32_t           first_shard; /* number of ours, in the cluster */
+    struct psd_files   files;
 };
 
 /* `h` needs its kind and what is special to it. */
@@ -168,6 +170,7 @@ static ps_status stay(struct member *m)
     while (st == PS_OK && !stopped) {
         uint64_t now_ns = ps_now_ns();
 
+        psd_files_look(&m->files, now_ns);
         if (now_ns >= m->next_beat_ns)
             st = beat(m, now_ns);
         if (st == PS_OK)

@@ -4,7 +4,7 @@
 . "$top_srcdir/tests/system/lib.sh"
 . "$top_srcdir/tests/system/json.sh"
 
-plan 50
+plan 52
 
 bench=$top_builddir/psbench
 export PSD_BINDIR="$top_builddir" TMPDIR="$work"
@@ -60,7 +60,7 @@ ok "and is JSON" is_json first.json
 is "every row was applied once, in each setting" \
     "$(grep -cE '^tally: [1-9][0-9]*000 rows pushed over (tcp|ipc|shm), each applied once$' notes)" 6
 is "the command that repeats it is told" "$(head -n 1 notes)" \
-    "psbench --rounds=2 --seconds=0.01 --rows=3000 --batch=1000 --model=64 --elements=100000000 --only='sparse/*' --json"
+    "psbench --rounds=2 --seconds=0.01 --rows=3000 --batch=1000 --model=64 --elements=100000000 --idle=1000 --only='sparse/*' --json"
 is "nothing is left behind" "$(ls -d psbench-* 2>/dev/null)" ""
 
 measure --only='sparse/ipc/2s1w/pull/*' --alone
@@ -86,6 +86,8 @@ every_value
 ok "kernels are measured" measure --only='kernel/*' --elements=100003
 is "in memory and in a chunk" "$(cases_of)" 22
 every_value
+ok "connections are measured" measure --only='connections/shm/*' --idle=5
+is "of 2, 20 and 200 at work in two ways, and of idle ones" "$(cases_of)" 20
 ok "memory is measured" measure --only='memory/*' --model=1
 is "of psd and workers" "$(cases_of)" 5
 every_value
