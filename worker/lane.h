@@ -28,7 +28,7 @@
  */
 #define PSW_WINDOW 8u
 #define PSW_WINDOW_SMALL 32u
-#define PSW_SMALL_BYTES (1u << 20) /* all together, with what they bring back */
+#define PSW_SMALL_BYTES PS_CHUNK_BYTES /* all together, with what they bring back */
 
 #define PSW_SECOND_NS UINT64_C(1000000000)
 #define PSW_PATIENCE_NS (5 * PSW_SECOND_NS) /* of silence, before the first resend */

@@ -7,7 +7,9 @@
 
 #define PS_PROTOCOL_VERSION 1u
 
-#define PS_CHUNK_BYTES (1u << 20)                     /* most that one chunk holds */
+#ifndef PS_CHUNK_BYTES            /* on paper it is another */
+#define PS_CHUNK_BYTES (1u << 20) /* most that one chunk holds */
+#endif
 #define PS_HEADER_BYTES (16u << 10)                   /* most that one header takes */
 #define PS_FRAME_BYTES (PS_CHUNK_BYTES + (64u << 10)) /* most that one frame takes */
 #define PS_FRAMES_MAX 32u                             /* payload frames of a message */

@@ -15,8 +15,10 @@
 
 #define PS_DENSE_SLOTS 256u
 #define PS_SPARSE_SLOTS 4096u
+#ifndef PS_SLOT_ALIGN                 /* on paper they are others */
 #define PS_SLOT_ALIGN 16u             /* elements */
 #define PS_ONE_SLOT_BYTES (64u << 10) /* a smaller dense matrix is not cut */
+#endif
 
 struct ps_place {
     bool     sparse;

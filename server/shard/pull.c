@@ -14,13 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VIEW_BYTES (64u << 10) /* from here on a view is cheaper than a copy */
+#define VIEW_BYTES (64u << 10)  /* from here on a view is cheaper than a copy */
+#define OPEN_BYTES (256u << 10) /* most that a frame of small ranges is made for */
 
 /* The frames of an answer while it is put together. */
 struct answer {
     uint32_t       n;
     struct ps_buf *frames[PS_FRAMES_MAX];
     struct ps_buf *open; /* == frames[n - 1] while small ranges go into it */
+    size_t         left; /* bytes that are still to be added, each range padded */
 
     struct ps_heap *heap; /* where frames are made; NULL: anywhere */
 };
@@ -50,11 +52,20 @@ static ps_status add_view(struct answer *a, struct ps_buf *chunk, size_t offset,
     struct ps_buf *view;
     ps_status      st = PS_OK;
 
+    a->left -= bytes;
     if (offset == 0 && bytes == chunk->len)
         view = ps_buf_share(chunk);
     else
         st = ps_buf_view(&view, chunk, offset, bytes);
     return st ? st : add_frame(a, &view);
+}
+
+/* A frame for a range of so many bytes, and for those behind it. */
+static size_t frame_bytes(const struct answer *a, size_t padded)
+{
+    size_t bytes = a->left < OPEN_BYTES ? a->left : OPEN_BYTES;
+
+    return padded > bytes ? padded : bytes;
 }
 
 /* `bytes` of room in the open frame, padded to the next multiple of 8. */
@@ -64,8 +75,7 @@ static ps_status room_for(struct answer *a, size_t bytes, uint8_t **out)
 
     if (!a->open || a->open->room - a->open->len < padded) {
         struct ps_buf *fresh;
-        ps_status      st = ps_heap_buf(
-                 a->heap, &fresh, padded > VIEW_BYTES * 4 ? padded : (size_t)VIEW_BYTES * 4);
+        ps_status      st = ps_heap_buf(a->heap, &fresh, frame_bytes(a, padded));
 
         if (!st) {
             struct ps_buf *keep = fresh;
@@ -79,6 +89,7 @@ static ps_status room_for(struct answer *a, size_t bytes, uint8_t **out)
     *out = a->open->data + a->open->len;
     memset(*out + bytes, 0, padded - bytes);
     a->open->len += padded;
+    a->left -= padded;
     return PS_OK;
 }
 
@@ -236,6 +247,7 @@ ps_status psd_pull_run(struct psd_request *r)
     if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
         return psd_request_park(r);
     a.heap = psd_store_heap(r->job->store);
+    a.left = r->value_bytes;
     st = views ? collect_sheet(r, &a) : collect(r, &a);
     if (st) {
         drop_answer(&a);

@@ -94,58 +94,28 @@ static const char *node_name(const struct node *n, char text[32])
     return text;
 }
 
-/* ---- the heap of what is under way ---------------------------------------------- */
-
-static bool is_before(const struct flight *a, const struct flight *b)
-{
-    return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
-}
-
-static void swap_flights(struct flight *a, struct flight *b)
-{
-    struct flight t = *a;
-
-    *a = *b;
-    *b = t;
-}
+/* ---- what is under way ---------------------------------------------------------- */
 
 bool mail_take_off(struct world *w, const struct flight *f)
 {
-    size_t i = w->n_flights;
+    struct flight *kept = malloc(sizeof(*kept));
 
-    if (w->n_flights == w->room) {
-        size_t         room = w->room ? 2 * w->room : 256;
-        struct flight *grown = realloc(w->flights, room * sizeof(*grown));
-
-        if (!grown)
-            return false;
-        w->flights = grown;
-        w->room = room;
-    }
-    w->flights[w->n_flights++] = *f;
-    for (; i > 0 && is_before(&w->flights[i], &w->flights[(i - 1) / 2]);
-         i = (i - 1) / 2)
-        swap_flights(&w->flights[i], &w->flights[(i - 1) / 2]);
-    return true;
+    if (!kept)
+        return false;
+    *kept = *f;
+    if (queue_put(&w->flights, (struct queued){ f->at_ns, f->order, kept }))
+        return true;
+    free(kept);
+    return false;
 }
 
 struct flight mail_land(struct world *w)
 {
-    struct flight first = w->flights[0];
-    size_t        i = 0;
+    struct flight *kept = queue_take(&w->flights).what;
+    struct flight  first = *kept;
 
-    w->flights[0] = w->flights[--w->n_flights];
-    for (;;) {
-        size_t least = i;
-
-        for (size_t c = 2 * i + 1; c <= 2 * i + 2; c++)
-            if (c < w->n_flights && is_before(&w->flights[c], &w->flights[least]))
-                least = c;
-        if (least == i)
-            return first;
-        swap_flights(&w->flights[i], &w->flights[least]);
-        i = least;
-    }
+    free(kept);
+    return first;
 }
 
 /* ---- sending -------------------------------------------------------------------- */

@@ -1,12 +1,15 @@
 /*
- * psim.c - many whole runs of a cluster under virtual time, one for each seed.
+ * psim.c - many whole runs of a cluster under virtual time, one for each seed; or what
+ * a cluster would do, on paper.
  *
  *     psim --seeds 1..2000        run them; the first that fails says why and ends it
  *     psim --seed 17 --trace      one, with every message
+ *     psim --model FILE           paper.h
  *
  * A bsp run that nothing disturbed must end with the parameters of the same training on
  * one shard and a perfect network, bit for bit.
  */
+#include "tests/sim/paper.h"
 #include "tests/sim/programme.h"
 
 #include <getopt.h>
@@ -129,9 +132,26 @@ static int run_range(uint64_t from, uint64_t to, uint32_t without, bool clean,
 
 static void usage(FILE *to)
 {
-    fputs(
-        "usage: psim --seeds A..B | --seed N [--clean] [--without FAULTS] [--trace]\n",
-        to);
+    fputs("usage: psim --model FILE [--set KEY=VALUE]... [--json] [--quiet]\n"
+          "       psim --seeds A..B\n"
+          "       psim --seed N [--clean] [--without FAULTS] [--trace]\n"
+          "\n"
+          "Runs the coordinator, shards and workers of psd in virtual time.\n"
+          "\n"
+          "  --model FILE     how fast would such clusters be?  The cases of FILE\n"
+          "  --set KEY=VALUE  in place of what FILE says: --set compute.ms=80\n"
+          "  --json           one object a line\n"
+          "  --quiet          no progress\n"
+          "\n"
+          "  --seeds A..B     do they keep their promises, whatever goes wrong?\n"
+          "  --seed N         of one seed\n"
+          "  --clean          nothing is lost, late or twice\n"
+          "  --without FAULTS of a seed, as bits\n"
+          "  --trace          every message\n"
+          "\n"
+          "  --help\n"
+          "  --version\n",
+          to);
 }
 
 static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
@@ -146,6 +166,59 @@ static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
     return end != text && *end == '\0' && *from <= *to;
 }
 
+/* What the command line asks for. */
+struct wish {
+    uint64_t             from, to;
+    FILE                *trace;
+    uint32_t             without; /* faults, as bits */
+    bool                 clean;   /* nothing lost, nothing twice */
+    bool                 seeds;   /* it says something of seeds */
+    struct paper_options paper;
+};
+
+/* What has no argument. */
+static void take_flag(struct wish *w, int option)
+{
+    switch (option) {
+    case 't': w->trace = stdout; break;
+    case 'c': w->clean = true; break;
+    case 'j': w->paper.json = true; break;
+    case 'q': w->paper.quiet = true; break;
+    }
+    w->seeds = w->seeds || option == 't' || option == 'c';
+}
+
+/* False: it makes no sense. */
+static bool take_option(struct wish *w, int option)
+{
+    switch (option) {
+    case 's': w->seeds = true; return parse_range(optarg, &w->from, &w->to);
+    case 'n':
+        w->seeds = true;
+        w->from = w->to = strtoull(optarg, NULL, 10);
+        return true;
+    case 'w':
+        w->seeds = true;
+        w->without = (uint32_t)strtoul(optarg, NULL, 0);
+        return true;
+    case 'm': w->paper.file = optarg; return true;
+    case 'S':
+        if (w->paper.n_sets == PAPER_SETS)
+            return false;
+        w->paper.sets[w->paper.n_sets++] = optarg;
+        return true;
+    case '?': return false;
+    default: take_flag(w, option); return true;
+    }
+}
+
+static bool is_whole(const struct wish *w)
+{
+    bool paper = w->paper.n_sets > 0 || w->paper.json || w->paper.quiet;
+
+    return w->paper.file ? !w->seeds : !paper;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -154,31 +227,32 @@ int main(int argc, char **argv)
         { "trace", no_argument, NULL, 't' },
         { "without", required_argument, NULL, 'w' },
         { "clean", no_argument, NULL, 'c' },
+        { "model", required_argument, NULL, 'm' },
+        { "set", required_argument, NULL, 'S' },
+        { "json", no_argument, NULL, 'j' },
+        { "quiet", no_argument, NULL, 'q' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
         { NULL, 0, NULL, 0 }
     };
-    uint64_t from = 1, to = 2000;
-    FILE    *trace = NULL;
-    uint32_t without = 0;   /* faults, as bits */
-    bool     clean = false; /* nothing lost, nothing twice */
-    bool     good = sodium_init() >= 0;
+    struct wish w = { .from = 1, .to = 2000 };
+    bool        good = sodium_init() >= 0;
 
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 's')
-            good = good && parse_range(optarg, &from, &to);
-        else if (o == 'n')
-            from = to = strtoull(optarg, NULL, 10);
-        else if (o == 'w')
-            without = (uint32_t)strtoul(optarg, NULL, 0);
-        else if (o == 'c')
-            clean = true;
-        else if (o == 't')
-            trace = stdout;
-        else
-            good = false;
+    for (int o; good && (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (o == 'h') {
+            usage(stdout);
+            return 0;
+        }
+        if (o == 'V') {
+            puts("psim " PACKAGE_VERSION);
+            return 0;
+        }
+        good = take_option(&w, o);
     }
-    if (!good || optind < argc) {
+    if (!good || optind < argc || !is_whole(&w)) {
         usage(stderr);
         return 64;
     }
-    return run_range(from, to, without, clean, trace);
+    return w.paper.file ? paper_run(&w.paper)
+                        : run_range(w.from, w.to, w.without, w.clean, w.trace);
 }

@@ -152,7 +152,7 @@ static uint64_t host_next(const struct host *h, bool coordinates)
 
 uint64_t world_next(const struct world *w)
 {
-    uint64_t next = w->n_flights ? w->flights[0].at_ns : WORLD_NEVER;
+    uint64_t next = w->flights.n ? w->flights.heap[0].at_ns : WORLD_NEVER;
 
     for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
         next = earlier(next, seat_next(&w->seats[i]));
@@ -217,7 +217,7 @@ void world_run(struct world *w, uint64_t now_ns)
 {
     if (w->now_ns < now_ns)
         w->now_ns = now_ns;
-    if (w->n_flights && w->flights[0].at_ns <= w->now_ns) {
+    if (w->flights.n && w->flights.heap[0].at_ns <= w->now_ns) {
         receive_next(w);
         return;
     }
@@ -403,9 +403,12 @@ void world_close(struct world *w)
         close_host(w, i);
         disk_free(&w->hosts[i].disk);
     }
-    for (size_t i = 0; i < w->n_flights; i++)
-        ps_parcel_drop(&w->flights[i].parcel);
+    while (w->flights.n > 0) {
+        struct flight f = mail_land(w);
+
+        ps_parcel_drop(&f.parcel);
+    }
     ps_decoder_free(&w->decoder);
     ps_outbox_free(&w->out);
-    free(w->flights);
+    queue_free(&w->flights);
 }

@@ -15,6 +15,7 @@
 #include "server/shard/shard.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/plan.h"
+#include "tests/sim/queue.h"
 #include "worker/client.h"
 
 #define WORLD_CLIENTS (PLAN_WORKERS + 1) /* the last one is an observer */
@@ -78,8 +79,7 @@ struct world {
 
     struct ps_outbox   out;
     struct ps_decoder *decoder;
-    struct flight     *flights; /* a heap, the earliest first */
-    size_t             n_flights, room;
+    struct queue       flights; /* struct flight */
     uint64_t           n_sent, n_delivered;
 
     size_t n_seen; /* lives of the job that shards were told of */
