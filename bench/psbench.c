@@ -21,8 +21,8 @@
 #define CONGESTION "/proc/sys/net/ipv4/tcp_congestion_control"
 
 static const struct bench_suite *const suites[] = {
-    &bench_dense,   &bench_small,     &bench_sparse,      &bench_bsp,
-    &bench_kernels, &bench_footprint, &bench_connections,
+    &bench_dense, &bench_views,   &bench_small,     &bench_sparse,
+    &bench_bsp,   &bench_kernels, &bench_footprint, &bench_connections,
 };
 
 #define N_SUITES (sizeof(suites) / sizeof(suites[0]))

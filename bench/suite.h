@@ -63,8 +63,8 @@ struct bench_suite {
     ps_status (*close)(void *self, ps_status so_far);
 };
 
-extern const struct bench_suite bench_dense, bench_small, bench_sparse, bench_bsp,
-    bench_kernels, bench_footprint, bench_connections;
+extern const struct bench_suite bench_dense, bench_views, bench_small, bench_sparse,
+    bench_bsp, bench_kernels, bench_footprint, bench_connections;
 
 /* What psd is reached by; a suite has a setting for each.  With the last, shm, workers
  * and psd lend each other memory instead of sending what is large; with the others they

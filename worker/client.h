@@ -188,8 +188,10 @@ ps_status psw_client_view(struct psw_client *client, uint64_t now_ns, ps_matrix 
                           ps_view **place, struct ps_outbox *out,
                           struct ps_ticket **ticket) PS_CHECKED;
 
-/* Can the shard lend its memory to this process?  Not, as long as nobody says so. */
-void psw_client_near(struct psw_client *client, uint32_t shard, bool near);
+/* The shard shares its memory with this process: it can lend all that it has of a
+ * matrix, if that is so many bytes or more; 0, as long as nobody says otherwise: not.
+ */
+void psw_client_shares(struct psw_client *client, uint32_t shard, size_t bytes);
 
 /*
  * Asks shard `shard` for up to `room` of the rows of a sparse matrix that it has, from

@@ -83,16 +83,16 @@ struct psw_pack {
 };
 
 struct psw_shard {
-    struct psw_lane  lane;
-    uint64_t         seq;    /* of the last push */
-    uint32_t         parts;  /* pushes of the iteration in progress */
-    uint64_t         rested; /* clock + 1 of the rest that it has answered, 0: none; */
-    uint64_t         rest_clock; /* with this one */
-    uint64_t         epochs;     /* that have ended there, as it said last */
-    uint64_t         base;       /* version of the values behind its gradients, */
-    bool             used;       /* which were pulled since the last iteration ended */
-    uint64_t         done; /* iterations of this worker that were there at the resume */
-    bool             near; /* it can lend what it has */
+    struct psw_lane lane;
+    uint64_t        seq;    /* of the last push */
+    uint32_t        parts;  /* pushes of the iteration in progress */
+    uint64_t        rested; /* clock + 1 of the rest that it has answered, 0: none; */
+    uint64_t        rest_clock; /* with this one */
+    uint64_t        epochs;     /* that have ended there, as it said last */
+    uint64_t        base;       /* version of the values behind its gradients, */
+    bool            used;       /* which were pulled since the last iteration ended */
+    uint64_t        done; /* iterations of this worker that were there at the resume */
+    size_t shares; /* what it has of a matrix, if that is so many bytes; 0: nothing */
     struct psw_pack  pack;
     struct psw_queue staged, staged_pulls; /* of the move being made */
 };

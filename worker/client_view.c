@@ -1,11 +1,11 @@
 /*
  * client_view.c - pulls whose values stay where they come in; see client.h.
  *
- * A shard that is near is asked for all that it has of the matrix with one request, and
- * answers with a sheet.  If it cannot lend that, its answer is empty: then the values
- * are pulled as always, into a buffer that is the view's.  It must not be what comes
- * piece by piece, which may be lent as well, without the limit that sheets have.  Other
- * shards send the values in frames, and the view keeps those.
+ * A shard that shares its memory is asked for all that it has of the matrix with one
+ * request, and answers with a sheet.  If it cannot lend that, its answer is empty: then
+ * the values are pulled as always, into a buffer that is the view's.  It must not be
+ * what comes piece by piece, which may be lent as well, without the limit that sheets
+ * have.  Other shards send the values in frames, and the view keeps those.
  */
 #include "worker/client_private.h"
 
@@ -86,7 +86,7 @@ static ps_status ask_shard(struct psw_client *c, struct ps_ticket *t,
     struct ps_header  h = psw_pull_header(c, sh);
     struct psw_piece  whole = { .matrix = m, .first = run->first, .count = run->count };
 
-    if (!sh->near || run->count * m->element_bytes < PS_HEAP_LEAST_BYTES)
+    if (sh->shares == 0 || run->count * m->element_bytes < sh->shares)
         return ask_in_pieces(c, t, &h, &whole, &sh->staged_pulls);
     h.flags = PS_FLAG_VIEW;
     return ask(c, t, &h, &whole, &sh->staged_pulls);
@@ -140,10 +140,10 @@ ps_status psw_client_view(struct psw_client *c, uint64_t now_ns, ps_matrix *m,
     return PS_OK;
 }
 
-void psw_client_near(struct psw_client *c, uint32_t shard, bool near)
+void psw_client_shares(struct psw_client *c, uint32_t shard, size_t bytes)
 {
     if (shard < c->n_shards)
-        c->shards[shard].near = near;
+        c->shards[shard].shares = bytes;
 }
 
 /* ---- answers -------------------------------------------------------------------- */

@@ -239,7 +239,8 @@ static ps_status start_view(ps_matrix *m, ps_view **out, ps_ticket **ticket)
                        "view: the matrix, or where it is to go, is NULL");
     st = psw_begin(w);
     for (uint32_t i = 0; !st && i < w->n_links; i++)
-        psw_client_near(w->client, i, ps_link_is_near(w->links[i]));
+        psw_client_shares(w->client, i,
+                          ps_link_is_near(w->links[i]) ? PS_HEAP_LEAST_BYTES : 0);
     if (!st)
         st = psw_client_view(w->client, w->started_ns, m, out, &w->outbox, &t);
     if (!st && (st = psw_progress(w)))

@@ -12,7 +12,7 @@ enum psd_plant {
     PLANT_DEDUPE,        /* the last push seen is taken for a fresh one */
     PLANT_ACK_EARLY,     /* a push that has to wait is acknowledged and forgotten */
     PLANT_DEAD_COUNTS,   /* the gate waits for one that has left */
-    PLANT_TORN,          /* a snapshot's chunks are written to */
+    PLANT_TORN,          /* chunks of a snapshot, or in a view, are written to */
     PLANT_LATE_IS_OK,    /* a late push is acknowledged like one in time */
     PLANT_SLACK,         /* ssp: one iteration more */
     PLANT_SPARES,        /* backup: one worker fewer */

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- matrices ---------------------------------------------------------------------
  */
@@ -77,6 +78,19 @@ ps_status calls_pull_dense(struct programme *p, uint32_t i)
                                       .value = m % 2 ? (void *)s->model[m / 2]
                                                      : (void *)s->tally[m / 2] };
     return calls_move(p, i, PSW_PULL, spans, n, &s->ticket);
+}
+
+/* Which shards are on its host is chance: it may be told wrongly, too. */
+ps_status calls_view(struct programme *p, uint32_t i)
+{
+    struct student    *s = &p->students[i];
+    struct psw_client *c = client_of(p, i);
+
+    for (uint32_t shard = 0; shard < psw_client_n_shards(c); shard++)
+        psw_client_shares(c, shard, world_draw(&p->world, 2));
+    s->viewed = (unsigned)(psw_client_clock(c) % (2 * plan_in(p)->groups));
+    return psw_client_view(c, p->world.now_ns, s->matrices[s->viewed], &s->view,
+                           &p->world.out, &s->ticket);
 }
 
 ps_status calls_pull_embed(struct programme *p, uint32_t i)
@@ -161,6 +175,54 @@ void calls_spoil(struct programme *p, uint32_t i)
     for (unsigned k = 0; k < EMBED_KEYS; k++)
         for (unsigned e = 0; e < EMBED_COLS; e++)
             s->embed_gradient[k][e] = NAN;
+}
+
+/* ---- views ------------------------------------------------------------------------
+ */
+
+/* Its elements, one behind the other; how many bytes. */
+static size_t copy_view(const ps_view *view, size_t element_bytes, void *to)
+{
+    size_t         n, bytes = 0;
+    const ps_span *span = ps_view_spans(view, &n);
+
+    for (size_t k = 0; k < n; k++) {
+        memcpy((uint8_t *)to + span[k].first * element_bytes, span[k].data,
+               span[k].count * element_bytes);
+        bytes += span[k].count * element_bytes;
+    }
+    return bytes;
+}
+
+static void check_held(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    uint8_t         now[sizeof(s->shown)] = { 0 };
+
+    if (!s->held)
+        return;
+    copy_view(s->held, s->held_bytes, now);
+    if (memcmp(now, s->shown, sizeof(now)) != 0)
+        world_wrong(&p->world, "worker %u: a view has changed", i);
+}
+
+void calls_look(struct programme *p, uint32_t i)
+{
+    struct student *s = &p->students[i];
+    const bool      is_model = s->viewed % 2;
+    void           *value =
+        is_model ? (void *)s->model[s->viewed / 2] : (void *)s->tally[s->viewed / 2];
+    const size_t expected = is_model ? sizeof(s->model[0]) : sizeof(s->tally[0]);
+
+    check_held(p, i);
+    ps_view_release(&s->held);
+    s->held = s->view;
+    s->view = NULL;
+    s->held_bytes = is_model ? sizeof(float) : sizeof(int64_t);
+    memset(s->shown, 0, sizeof(s->shown));
+    if (copy_view(s->held, s->held_bytes, s->shown) != expected)
+        world_wrong(&p->world, "worker %u: a view of another size", i);
+    memcpy(value, s->shown, expected);
 }
 
 /* ---- gradients --------------------------------------------------------------------

@@ -19,10 +19,14 @@ ps_status calls_move(struct programme *p, uint32_t i, uint32_t moves,
 
 /* Each begins; its ticket is the student's. */
 ps_status calls_pull_dense(struct programme *p, uint32_t i) PS_CHECKED;
+ps_status calls_view(struct programme *p, uint32_t i) PS_CHECKED;
 ps_status calls_pull_embed(struct programme *p, uint32_t i) PS_CHECKED;
 ps_status calls_push_rows(struct programme *p, uint32_t i) PS_CHECKED;
 ps_status calls_push_embed(struct programme *p, uint32_t i) PS_CHECKED;
 ps_status calls_finish(struct programme *p, uint32_t i) PS_CHECKED;
+
+/* The view has come: its values count as pulled.  The one before it is let go of. */
+void calls_look(struct programme *p, uint32_t i);
 
 /* Gradients from the values that were pulled. */
 void calls_compute(struct programme *p, uint32_t i);

@@ -121,6 +121,12 @@ static void draw_lending(struct dice *d, struct plan *p)
     p->window = p->lends && !one_in(d, 4) ? (uint32_t)between(d, 1, 2) : 0;
 }
 
+/* Behind that, for the same reason. */
+static void draw_views(struct dice *d, struct plan *p)
+{
+    p->views = one_in(d, 2);
+}
+
 struct plan plan_of(uint64_t seed)
 {
     struct dice d = { .seed = seed };
@@ -147,6 +153,7 @@ struct plan plan_of(uint64_t seed)
     draw_faults(&d, &p);
     draw_rollback(&d, &p);
     draw_lending(&d, &p);
+    draw_views(&d, &p);
     return p;
 }
 
@@ -202,9 +209,10 @@ void plan_print(const struct plan *p, FILE *to)
         fprintf(to, ", max_rollback %" PRIu64, p->job.max_rollback);
     if (p->window > 0)
         fprintf(to, ", window %u", p->window);
-    fprintf(to, "%s%s%s%s%s\n", p->shared ? ", shared disk" : "",
+    fprintf(to, "%s%s%s%s%s%s\n", p->shared ? ", shared disk" : "",
             p->sparse ? ", sparse" : "", p->rides ? ", rides" : "",
-            p->rests ? ", rests" : "", p->lends ? ", lends" : "");
+            p->rests ? ", rests" : "", p->lends ? ", lends" : "",
+            p->views ? ", views" : "");
     fprintf(to, "  messages take %g to %g ms%s, %u %% lost, %u %% twice, %u %% late\n",
             (double)p->latency_ns / 1e6, (double)(p->latency_ns + p->jitter_ns) / 1e6,
             p->in_order ? ", in order" : "", p->lose_percent, p->repeat_percent,

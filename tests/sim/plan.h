@@ -56,6 +56,7 @@ struct plan {
     uint32_t           window; /* requests under way to a shard; 0: as many as ever */
     bool               saved;  /* the job saves itself */
     bool               shared; /* each psd can read what the others have saved */
+    bool               views;  /* workers look at a matrix where it is, too */
 
     uint64_t latency_ns, jitter_ns; /* of a message: from latency, up to jitter more */
     bool     fixed_ports;           /* a psd listens where the one before it did */

@@ -47,6 +47,7 @@ static void drop_tickets(struct programme *p, uint32_t i)
     psw_ticket_drop(&s->ticket);
     psw_ticket_drop(&s->rows);
     psw_ticket_drop(&s->embed);
+    ps_view_release(&s->view);
     calls_spoil(p, i);
 }
 
@@ -90,6 +91,8 @@ static enum stage next_iteration(const struct programme *p, uint32_t i)
         return plan->rests ? STAGE_REST : STAGE_WAIT;
     if (clock % plan->nfetch == 0 && !plan->rides)
         return STAGE_PULL;
+    if (clock % plan->nfetch == 0 && plan->views)
+        return STAGE_VIEW;
     return plan->sparse ? STAGE_PULL_EMBED : STAGE_COMPUTE;
 }
 
@@ -107,7 +110,10 @@ static enum stage after(const struct programme *p, uint32_t i)
             return STAGE_DONE;
         if (psw_client_clock(client_of(p, i)) >= plan->iterations)
             return plan->rests ? STAGE_REST : STAGE_WAIT;
+        if (plan->views)
+            return STAGE_VIEW;
         return plan->sparse ? STAGE_PULL_EMBED : STAGE_COMPUTE;
+    case STAGE_VIEW: return plan->sparse ? STAGE_PULL_EMBED : STAGE_COMPUTE;
     case STAGE_PULL_EMBED: return STAGE_COMPUTE;
     case STAGE_PUSH_ROWS: return plan->sparse ? STAGE_PUSH_EMBED : STAGE_FINISH;
     case STAGE_PUSH_EMBED: return STAGE_FINISH;
@@ -132,6 +138,7 @@ static ps_status start(struct programme *p, uint32_t i)
         spec = calls_spec(plan_in(p), s->opened);
         return psw_client_matrix(c, now_ns, &spec, i != OBSERVER, out, &s->ticket);
     case STAGE_PULL: return calls_pull_dense(p, i);
+    case STAGE_VIEW: return calls_view(p, i);
     case STAGE_PULL_EMBED: return calls_pull_embed(p, i);
     case STAGE_PUSH_ROWS: return calls_push_rows(p, i);
     case STAGE_PUSH_EMBED: return calls_push_embed(p, i);
@@ -224,6 +231,15 @@ static void meet_job(struct programme *p, uint32_t i)
             go_away(p, other, AWAY_NS);
 }
 
+/* All tallies have come since its clock is what it is. */
+static bool sees_all(const struct programme *p, uint32_t i)
+{
+    const enum stage stage = p->students[i].stage;
+
+    return i != OBSERVER &&
+           (stage == STAGE_PULL || (stage == STAGE_VIEW && !plan_in(p)->rides));
+}
+
 static void close_call(struct programme *p, uint32_t i)
 {
     struct student *s = &p->students[i];
@@ -234,7 +250,9 @@ static void close_call(struct programme *p, uint32_t i)
     }
     if (s->stage == STAGE_OPEN)
         s->matrices[s->opened++] = psw_ticket_matrix(s->ticket);
-    if (s->stage == STAGE_PULL && i != OBSERVER)
+    if (s->stage == STAGE_VIEW)
+        calls_look(p, i);
+    if (sees_all(p, i))
         ledger_check_slack(p, i);
     if (s->stage == STAGE_FINISH)
         ledger_end(p, i);
@@ -569,6 +587,10 @@ struct outcome programme_run(const struct plan *plan, uint32_t without, FILE *tr
     for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
         if (p->world.seats[i].client)
             drop_tickets(p, i);
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++) {
+        ps_view_release(&p->students[i].view);
+        ps_view_release(&p->students[i].held);
+    }
     world_close(&p->world);
     free(p);
     return o;

@@ -8,6 +8,10 @@
  * must be: 1 for an iteration that was acknowledged, 0 or 1 for one that was begun and
  * whose worker died, 0 for one that was never begun.
  *
+ * In some plans a worker also looks at one of the matrices where it is, and computes
+ * with what it sees.  It holds the view until the next one, and longer than it lives;
+ * meanwhile that must not change.
+ *
  * At the end an observer reads everything.
  */
 #ifndef TESTS_SIM_PROGRAMME_H
@@ -32,6 +36,7 @@ enum stage {
     STAGE_HELLO,
     STAGE_OPEN,
     STAGE_PULL,
+    STAGE_VIEW,
     STAGE_PULL_EMBED,
     STAGE_COMPUTE, /* until wake_ns */
     STAGE_PUSH_ROWS,
@@ -60,6 +65,12 @@ struct student {
     uint64_t          doomed_ns; /* it is killed in its next push, and away so long */
 
     int64_t one; /* what it adds to its element of the tallies, while that is pushed */
+
+    unsigned viewed;      /* which matrix is looked at */
+    ps_view *view, *held; /* the one that comes, and the one before it, */
+    size_t   held_bytes;  /* an element of which has so many, */
+    uint8_t  shown[TALLY_ELEMENTS * sizeof(int64_t)]; /* and which has shown this */
+
     float   model[PROGRAMME_GROUPS][MODEL_ELEMENTS];
     float   gradient[PROGRAMME_GROUPS][MODEL_ELEMENTS];
     int64_t tally[PROGRAMME_GROUPS][TALLY_ELEMENTS];

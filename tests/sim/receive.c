@@ -107,6 +107,13 @@ static void to_shard(struct world *w, struct flight *f)
     saved_post_shard(w, &f->to);
 }
 
+/* What a sheet stands for does not go over a network. */
+static void lose_sheets(struct world *w, struct ps_parcel *p)
+{
+    if (p->n_frames == 1 && p->frames[0]->sheet && world_draw(w, 4) == 0)
+        ps_buf_drop(&p->frames[--p->n_frames]);
+}
+
 static void to_client(struct world *w, struct flight *f)
 {
     struct psw_client *client = w->seats[f->to.host].client;
@@ -119,6 +126,7 @@ static void to_client(struct world *w, struct flight *f)
             return;
         }
     }
+    lose_sheets(w, &f->parcel);
     psw_client_handle(client, w->now_ns, &f->parcel, &w->out);
     watch_client(w, f->to.host);
     mail_post(w, &f->to);

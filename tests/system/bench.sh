@@ -4,7 +4,7 @@
 . "$top_srcdir/tests/system/lib.sh"
 . "$top_srcdir/tests/system/json.sh"
 
-plan 52
+plan 56
 
 bench=$top_builddir/psbench
 export PSD_BINDIR="$top_builddir" TMPDIR="$work"
@@ -73,7 +73,10 @@ ends "a batch that one frame cannot hold is refused" 64 'from 1 to 16384' \
 
 # ---- dense and small ---------------------------------------------------------------------
 ok "dense values are moved" measure --only='dense/*KiB' --only='dense/shm/*/4MiB'
-is "in three ways each, over sockets and in memory" "$(cases_of)" 21
+is "in three ways each and in views, over sockets and in memory" "$(cases_of)" 25
+every_value
+ok "views are timed in memory" measure --only='dense/shm/view/*KiB/*' --only='dense/shm/view/4MiB/*'
+is "one at a time" "$(cases_of)" 6
 every_value
 ok "small requests are measured" measure --only='small/*'
 is "one at a time and many, over tcp and ipc" "$(cases_of)" 16

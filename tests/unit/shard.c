@@ -5,6 +5,7 @@
 #include "tests/unit/plain_shards.h"
 
 #include "common/base/random.h"
+#include "common/base/sheet.h"
 
 #include <stdio.h>
 
@@ -207,6 +208,107 @@ START_TEST(pull_is_answered_when_its_iteration_closes)
     ck_assert_uint_eq(out.n, 0);
     push(1, 1, g[0]);
     ck_assert_uint_eq(out.n, 2 + 2); /* two acknowledgements and the two that waited */
+}
+END_TEST
+
+/* What the shard has of the dense matrix, as one range. */
+static struct ps_range run_of(uint32_t shard)
+{
+    struct ps_range run = { .matrix = 1 };
+    struct ps_piece piece;
+
+    for (uint64_t at = 0; ps_place_next(&place, &at, N, &piece);) {
+        if (piece.shard != shard)
+            continue;
+        if (run.count == 0)
+            run.first = piece.first;
+        run.count += piece.count;
+    }
+    return run;
+}
+
+static uint64_t ask_for_view(uint32_t rank, uint32_t shard, uint64_t clock,
+                             const struct ps_range *ranges, uint32_t n)
+{
+    struct ps_header h = worker_header(PS_MSG_PULL, rank, clock);
+
+    h.flags = PS_FLAG_VIEW;
+    h.ranges = ranges;
+    h.n_ranges = n;
+    hand(shard, rank, &h, NULL, 0, NULL, 0);
+    return h.request;
+}
+
+/* Does the answer show what pulls bring, `value`? */
+static void shows_the_run(const struct ps_parcel *p, struct ps_range run)
+{
+    const struct ps_sheet *sheet;
+    const float           *at = value + run.first;
+
+    ck_assert_uint_eq(p->n_frames, 1);
+    sheet = p->frames[0]->sheet;
+    ck_assert_ptr_nonnull(sheet);
+    ck_assert_uint_eq(sheet->bytes, run.count * sizeof(float));
+    for (size_t i = 0; i < sheet->n; i++) {
+        ck_assert(memcmp(at, sheet->pieces[i].data, sheet->pieces[i].bytes) == 0);
+        at += sheet->pieces[i].bytes / sizeof(float);
+    }
+}
+
+START_TEST(view_waits_as_a_pull_does_and_stays_as_it_was)
+{
+    struct ps_parcel *answered, kept;
+    struct ps_range   run;
+    uint64_t          request;
+
+    cluster(2, 2, PS_BSP, PS_SGD);
+    dense_matrix();
+    run = run_of(1);
+    gradient(0, 1, g[0]);
+    push(0, 1, g[0]);
+    request = ask_for_view(0, 1, 1, &run, 1);
+    ck_assert_uint_eq(answer_to(request, NULL).kind, 0);
+    push(1, 1, g[0]);
+    ck_assert_uint_eq(answer_to(request, &answered).kind, PS_MSG_PULL_OK);
+    ps_parcel_share(&kept, answered);
+    forget_answers();
+    ck_assert(pull(0, 1, value));
+    shows_the_run(&kept, run);
+    push(0, 2, g[0]);
+    push(1, 2, g[0]);
+    shows_the_run(&kept, run); /* still what it was at clock 1 */
+    request = ask_for_view(1, 1, 2, &run, 1);
+    ck_assert(pull(0, 2, value));
+    answer_to(request, &answered);
+    shows_the_run(answered, run);
+    ps_parcel_drop(&kept);
+}
+END_TEST
+
+START_TEST(view_of_something_else_than_whole_chunks_is_refused)
+{
+    struct ps_matrix_spec rows = matrix_spec(2, "rows");
+    struct ps_range       run, bad;
+
+    cluster(2, 1, PS_ASP, PS_SGD);
+    dense_matrix();
+    run = run_of(0);
+    rows.sparse = true;
+    rows.rows = 0;
+    add_matrix(&rows, PS_OK);
+    bad = (struct ps_range){ 1, run.first, run.count - 1 };
+    expect_error(ask_for_view(0, 0, 0, &bad, 1), PS_ERR_BAD_ARG);
+    bad = (struct ps_range){ 1, run.first, run.count + 1 };
+    expect_error(ask_for_view(0, 0, 0, &bad, 1), PS_ERR_BAD_ARG);
+    bad = (struct ps_range){ 1, 0, N };
+    expect_error(ask_for_view(0, 1, 0, &bad, 1), PS_ERR_BAD_ARG);
+    bad = (struct ps_range){ 2, 0, 1 };
+    expect_error(ask_for_view(0, 0, 0, &bad, 1), PS_ERR_SHAPE);
+    bad = (struct ps_range){ 3, 0, 1 };
+    expect_error(ask_for_view(0, 0, 0, &bad, 1), PS_ERR_UNKNOWN);
+    expect_error(ask_for_view(0, 0, 0, (struct ps_range[]){ run, run }, 2),
+                 PS_ERR_BAD_MESSAGE);
+    expect_error(ask_for_view(0, 0, 0, NULL, 0), PS_ERR_BAD_MESSAGE);
 }
 END_TEST
 
@@ -647,6 +749,8 @@ static Suite *shard_suite(void)
     tcase_add_test(t, order_of_arrival_and_number_of_shards_change_no_bit);
     tcase_add_test(t, overlapping_parts_change_no_bit_either);
     tcase_add_test(t, pull_is_answered_when_its_iteration_closes);
+    tcase_add_test(t, view_waits_as_a_pull_does_and_stays_as_it_was);
+    tcase_add_test(t, view_of_something_else_than_whole_chunks_is_refused);
     tcase_add_test(t, pull_that_waits_too_long_is_told_for_whom);
     tcase_add_test(t, push_pull_is_one_round_trip);
     tcase_add_test(t, repeated_push_is_acknowledged_and_not_applied);

@@ -255,6 +255,87 @@ START_TEST(shared_state_is_copied_as_values_are)
 }
 END_TEST
 
+/* A matrix of several chunks, the last of which is a small one, in a heap. */
+static struct psd_matrix *add_shared(struct ps_matrix_spec *spec)
+{
+    ck_assert_ok(psd_store_share(store));
+    *spec = dense(PS_F32, 5, (PS_CHUNK_BYTES + 400) / 4);
+    return add(spec, 1);
+}
+
+static bool is_of(const struct ps_sheet *sheet, const struct psd_matrix *m, float first)
+{
+    const struct ps_sheet_piece *p = &sheet->pieces[0];
+
+    return sheet->bytes == ps_matrix_elements(&m->spec) * sizeof(float) &&
+           *(const float *)(const void *)p->data == first;
+}
+
+START_TEST(of_each_version_there_is_one_sheet)
+{
+    struct ps_matrix_spec spec;
+    struct psd_matrix    *m = add_shared(&spec);
+    struct psd_chunk     *c = &m->chunks[0];
+    struct ps_buf        *first, *again, *second;
+    float                *w = (void *)c->value->data, was = w[0];
+
+    ck_assert_uint_gt(m->n_chunks, 2);
+    ck_assert_ok(psd_store_sheet(m, c, m->n_chunks, &first));
+    ck_assert_ok(psd_store_sheet(m, c, m->n_chunks, &again));
+    ck_assert_ptr_eq(first, again);
+    ck_assert_ptr_nonnull(first->sheet->list); /* also the small chunk can be lent */
+    ck_assert(is_of(first->sheet, m, was));
+    ps_buf_drop(&again);
+
+    ck_assert_ok(psd_store_write(m, c)); /* copied, because the sheet is held */
+    ((float *)(void *)c->value->data)[0] = was + 1;
+    ck_assert_ok(psd_store_sheet(m, c, m->n_chunks, &second));
+    ck_assert_ptr_ne(first, second);
+    ck_assert(is_of(first->sheet, m, was) && is_of(second->sheet, m, was + 1));
+    ps_buf_drop(&first);
+    ps_buf_drop(&second);
+}
+END_TEST
+
+/* The store's own reference is no reason for a copy. */
+START_TEST(a_sheet_that_nobody_holds_is_written_to_in_place)
+{
+    struct ps_matrix_spec spec;
+    struct psd_matrix    *m = add_shared(&spec);
+    struct ps_buf        *sheet;
+
+    ck_assert_ok(psd_store_sheet(m, m->chunks, m->n_chunks, &sheet));
+    ps_buf_drop(&sheet);
+    for (size_t i = 0; i < m->n_chunks; i++) {
+        struct ps_buf *was = m->chunks[i].value;
+
+        ck_assert_ok(psd_store_write(m, &m->chunks[i]));
+        ck_assert_ptr_eq(m->chunks[i].value, was);
+    }
+}
+END_TEST
+
+START_TEST(a_run_is_of_whole_chunks)
+{
+    struct ps_matrix_spec spec;
+    struct psd_matrix    *m = add_shared(&spec);
+    const uint64_t        all = ps_matrix_elements(&spec);
+    struct psd_chunk     *second = &m->chunks[1];
+    size_t                n;
+
+    ck_assert_ptr_eq(psd_store_run(m, 0, all, &n), m->chunks);
+    ck_assert_uint_eq(n, m->n_chunks);
+    ck_assert_ptr_eq(psd_store_run(m, second->first, second->n, &n), second);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_ptr_null(psd_store_run(m, 1, all - 1, &n));
+    ck_assert_ptr_null(psd_store_run(m, 0, all - 1, &n));
+    ck_assert_ptr_null(psd_store_run(m, 0, all + 1, &n));
+    ck_assert_ptr_null(psd_store_run(m, 0, UINT64_MAX, &n));
+    ck_assert_ptr_null(psd_store_run(m, second->first, UINT64_MAX, &n));
+    ck_assert_ptr_null(psd_store_run(m, all, 1, &n));
+}
+END_TEST
+
 START_TEST(matrices_are_found_by_number)
 {
     static const uint32_t numbers[] = { 5, 2, 900, 1, 7 };
@@ -533,6 +614,9 @@ static Suite *store_suite(void)
     tcase_add_test(versions, readers_keep_the_version_they_hold);
     tcase_add_test(versions, a_sole_owner_writes_in_place);
     tcase_add_test(versions, shared_state_is_copied_as_values_are);
+    tcase_add_test(versions, of_each_version_there_is_one_sheet);
+    tcase_add_test(versions, a_sheet_that_nobody_holds_is_written_to_in_place);
+    tcase_add_test(versions, a_run_is_of_whole_chunks);
     tcase_add_test(versions, matrices_are_found_by_number);
     tcase_add_test(versions, accounts_say_what_dense_matrices_take);
     suite_add_tcase(s, versions);
