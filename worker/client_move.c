@@ -2,6 +2,7 @@
 #include "worker/client_private.h"
 
 #include "common/base/copy.h"
+#include "server/compute/backend.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -51,30 +52,32 @@ static ps_status add_keys(const struct mover *mv, struct psw_request *r)
     return PS_OK;
 }
 
-static void copy_rows(const struct mover *mv, uint8_t *to, size_t bytes)
+/* Are those that lie side by side finite?  For the others the shard looks. */
+static bool copy_rows(const struct mover *mv, uint8_t *to, size_t bytes)
 {
-    const uint8_t *from = mv->span->gradient;
-    size_t         row_bytes = bytes / mv->n_rows;
+    const struct ps_matrix_spec *spec = &mv->span->matrix->spec;
+    const uint8_t               *from = mv->span->gradient;
+    size_t                       row_bytes = bytes / mv->n_rows;
 
     if (!mv->order)
-        memcpy(to, from + mv->first * row_bytes, bytes);
-    for (uint64_t i = 0; mv->order && i < mv->n_rows; i++)
+        return psd_backend_cpu.copy(spec->dtype, mv->n_rows * spec->cols, to,
+                                    from + mv->first * row_bytes);
+    for (uint64_t i = 0; i < mv->n_rows; i++)
         ps_copy_row(to + i * row_bytes, from + mv->order[i] * row_bytes, row_bytes);
+    return false;
 }
 
-static ps_status add_rows(const struct mover *mv, const struct psw_pack *pack,
-                          struct psw_request *r)
+static ps_status make_rows(const struct mover *mv, const struct psw_pack *pack,
+                           struct ps_buf **out, bool *finite)
 {
-    const size_t   bytes = pack->pieces[0].bytes; /* a request has one piece then */
-    struct ps_buf *b;
-    ps_status      st = ps_heap_buf(mv->client->heap, &b, pack->bytes);
+    const size_t bytes = pack->pieces[0].bytes; /* a request has one piece then */
+    ps_status    st = ps_heap_buf(mv->client->heap, out, pack->bytes);
 
     if (st)
         return st;
-    copy_rows(mv, b->data, bytes);
-    memset(b->data + bytes, 0, pack->bytes - bytes);
-    b->len = pack->bytes;
-    r->parcel.frames[r->parcel.n_frames++] = b;
+    *finite = copy_rows(mv, (*out)->data, bytes);
+    memset((*out)->data + bytes, 0, pack->bytes - bytes);
+    (*out)->len = pack->bytes;
     return PS_OK;
 }
 
@@ -83,19 +86,17 @@ static bool lends(const struct mover *mv)
     return mv->moves & PSW_LENT && !mv->span;
 }
 
-static ps_status add_values(const struct mover *mv, const struct psw_pack *pack,
-                            struct psw_request *r)
+/* The gradients, and in the header what they were seen to be. */
+static ps_status make_values(const struct mover *mv, const struct psw_pack *pack,
+                             struct ps_header *h, struct ps_buf **out)
 {
-    ps_status st = PS_OK;
+    bool      finite = false;
+    ps_status st = mv->span ? make_rows(mv, pack, out, &finite)
+                            : psw_lend_copy(mv->client, pack->pieces, pack->n,
+                                            pack->bytes, out, &finite);
 
-    if (mv->span)
-        return add_rows(mv, pack, r);
-    if (lends(mv))
-        r->lent = pack->bytes;
-    else
-        st = psw_lend_copy(mv->client, pack->pieces, pack->n, pack->bytes,
-                           &r->parcel.frames[0]);
-    r->parcel.n_frames = !st && !r->lent;
+    if (!st && finite)
+        h->flags |= PS_FLAG_FINITE;
     return st;
 }
 
@@ -112,30 +113,47 @@ static ps_status add_targets(const struct mover *mv, struct psw_request *r)
     return PS_OK;
 }
 
+/* What the request carries; `values`, if there are some, become its own. */
+static ps_status fill(const struct mover *mv, const struct psw_pack *pack,
+                      struct psw_request *r, struct ps_buf *values)
+{
+    bool      pulls = r->kind == PS_MSG_PULL || r->flags & PS_FLAG_PULL;
+    ps_status st = PS_OK;
+
+    if (r->n_pieces > 0)
+        memcpy(r->pieces, pack->pieces, r->n_pieces * sizeof(r->pieces[0]));
+    if (mv->span && pack->n > 0)
+        st = add_keys(mv, r);
+    if (values)
+        r->parcel.frames[r->parcel.n_frames++] = values;
+    else if (r->kind == PS_MSG_PUSH)
+        r->lent = pack->bytes;
+    return !st && pulls ? add_targets(mv, r) : st;
+}
+
 static ps_status stage(const struct mover *mv, struct psw_shard *sh,
                        struct ps_header *h, struct psw_queue *queue)
 {
     const struct psw_pack *pack = &sh->pack;
     bool                   pulls = h->kind == PS_MSG_PULL || h->flags & PS_FLAG_PULL;
-    uint32_t               n_kept = pulls || lends(mv) ? pack->n : 0;
     struct ps_range        ranges[PS_RANGES_MAX];
+    struct ps_buf         *values = NULL;
     struct psw_request    *r;
-    ps_status              st;
+    ps_status              st = PS_OK;
 
     name_ranges(pack, ranges);
     h->n_ranges = pack->n;
     h->ranges = ranges;
-    st = psw_request_new(mv->client, mv->ticket, h, n_kept, &r);
-    if (st)
+    if (h->kind == PS_MSG_PUSH && pack->n > 0 && !lends(mv))
+        st = make_values(mv, pack, h, &values);
+    if (!st)
+        st = psw_request_new(mv->client, mv->ticket, h,
+                             pulls || lends(mv) ? pack->n : 0, &r);
+    if (st) {
+        ps_buf_drop(&values);
         return st;
-    if (n_kept > 0)
-        memcpy(r->pieces, pack->pieces, n_kept * sizeof(r->pieces[0]));
-    if (mv->span && pack->n > 0)
-        st = add_keys(mv, r);
-    if (!st && h->kind == PS_MSG_PUSH && pack->n > 0)
-        st = add_values(mv, pack, r);
-    if (!st && pulls)
-        st = add_targets(mv, r);
+    }
+    st = fill(mv, pack, r, values);
     if (st) {
         psw_request_free(r);
         return st;

@@ -254,9 +254,10 @@ void psw_rest_answer(struct psw_client *c, struct psw_shard *shard,
                      const struct psw_request *r, const struct ps_header *h);
 
 /* client_lend.c: the gradients that the pieces name in a block of `bytes`, each piece's
- * beginning 8-aligned. */
+ * beginning 8-aligned; *finite: without NaN and infinity. */
 ps_status psw_lend_copy(struct psw_client *c, const struct psw_piece *pieces,
-                        uint32_t n, size_t bytes, struct ps_buf **out) PS_CHECKED;
+                        uint32_t n, size_t bytes, struct ps_buf **out,
+                        bool *finite) PS_CHECKED;
 
 /* Sends to a shard; of what is lent at most one request is copied for it. */
 void psw_lend_send(struct psw_client *c, struct psw_shard *sh, uint64_t now_ns,

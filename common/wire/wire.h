@@ -77,6 +77,7 @@ enum ps_flags {
     PS_FLAG_CREATE = 4,   /* matrix: create it when it does not exist */
     PS_FLAG_OBSERVER = 8, /* hello: reads only, has no rank */
     PS_FLAG_REST = 16,    /* push, empty: no more until everyone has said so */
+    PS_FLAG_FINITE = 64,  /* push: its sender has seen neither NaN nor infinity */
     PS_FLAG_VIEW = 32,    /* pull: the range is of many chunks, answer with a sheet */
 };
 

@@ -38,6 +38,9 @@ struct psd_backend {
     /* No NaN and no infinity among them (always true for PS_I64)? */
     bool (*finite)(uint32_t dtype, size_t n, const void *src);
 
+    /* dst[n] = src[n], and the same question in one pass. */
+    bool (*copy)(uint32_t dtype, size_t n, void *dst, const void *src);
+
     /*
      * What becomes of a gradient before its step, for PS_F32 and PS_F64 (the scales of
      * server/shard/scale.h):

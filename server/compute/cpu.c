@@ -118,6 +118,17 @@ static bool cpu_finite(uint32_t dtype, size_t n, const void *src)
     return true;
 }
 
+static bool cpu_copy(uint32_t dtype, size_t n, void *dst, const void *src)
+{
+    if (dtype == PS_F32)
+        return copy_f32(n, dst, src);
+    if (dtype == PS_F64)
+        return copy_f64(n, dst, src);
+    if (n > 0)
+        memcpy(dst, src, n * sizeof(int64_t));
+    return true;
+}
+
 static void cpu_share(uint32_t dtype, size_t n, double count, void *mean, void *g)
 {
     assert(dtype == PS_F32 || dtype == PS_F64);
@@ -197,6 +208,7 @@ const struct psd_backend psd_backend_cpu = {
     .set = cpu_set,
     .add = cpu_add,
     .finite = cpu_finite,
+    .copy = cpu_copy,
     .share = cpu_share,
     .compensate = cpu_compensate,
     .step = cpu_step,

@@ -36,6 +36,7 @@ const struct psd_backend psd_backend_cpu = {
     .set = cpu_set,
     .add = cpu_add,
     .finite = cpu_finite,
+    .copy = cpu_copy,
     .share = cpu_share,
     .compensate = cpu_compensate,
     .step = step,

@@ -4,6 +4,7 @@
 #include "worker/client.h"
 #include "worker/lane.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #define MIB (1u << 20)
@@ -174,6 +175,27 @@ START_TEST(gradients_are_copied_at_once)
     g[0] = 9;
     ck_assert_mem_eq(only_sent().parcel->frames[0]->data, was, sizeof(was));
     psw_ticket_drop(&t);
+}
+END_TEST
+
+START_TEST(push_says_that_it_is_finite_only_if_it_is)
+{
+    float             g[2][3] = { { 1, 2, 3 }, { 1, 2, NAN } };
+    uint64_t          keys[] = { 4, 5, 6 };
+    struct psw_span   dense = all_of(opened("w", 1, 3, PS_F32), NULL, g[_i]);
+    struct psw_span   rows = { .matrix = opened("rows", 0, 1, PS_F32),
+                               .count = 3,
+                               .keys = keys,
+                               .gradient = g[_i] };
+    struct ps_ticket *t[2];
+
+    ps_outbox_clear(&out);
+    t[0] = move(PSW_PUSH, &dense, 1);
+    t[1] = move(PSW_PUSH, &rows, 1);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_uint_eq(sent(i).h.flags, _i == 0 ? PS_FLAG_FINITE : 0);
+        psw_ticket_drop(&t[i]);
+    }
 }
 END_TEST
 
@@ -670,6 +692,7 @@ static Suite *client_suite(void)
     tcase_add_test(one, matrix_opened_twice_is_the_same_handle);
     tcase_add_test(one, matrices_of_a_group_share_one_request);
     tcase_add_test(one, gradients_are_copied_at_once);
+    tcase_add_loop_test(one, push_says_that_it_is_finite_only_if_it_is, 0, 2);
     tcase_add_test(one, large_matrix_travels_in_chunks);
     tcase_add_test(one, range_outside_the_matrix_is_refused_before_anything_leaves);
     tcase_add_test(one, pushed_rows_follow_their_keys);

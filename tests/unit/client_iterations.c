@@ -82,7 +82,7 @@ START_TEST(small_model_takes_one_round_trip)
     struct ps_ticket *t = move(PSW_PUSH | PSW_FINISH | PSW_PULL, &span, 1);
     struct sent       s = only_sent();
 
-    ck_assert_uint_eq(s.h.flags, PS_FLAG_FINISH | PS_FLAG_PULL);
+    ck_assert_uint_eq(s.h.flags, PS_FLAG_FINISH | PS_FLAG_PULL | PS_FLAG_FINITE);
     ck_assert_uint_eq(s.h.parts, 1);
     values(shard(0), s.h.request, fresh, sizeof(fresh));
     assert_ended(t, PS_OK);
@@ -110,12 +110,13 @@ START_TEST(large_model_pulls_what_did_not_ride_on_the_last_push)
         if (s.h.kind == PS_MSG_PUSH)
             ck_assert_uint_eq(s.h.seq, ++n_pushes);
         if (s.h.kind == PS_MSG_PUSH && !(s.h.flags & PS_FLAG_FINISH)) {
-            ck_assert_uint_eq(s.h.flags, 0);
+            ck_assert_uint_eq(s.h.flags, PS_FLAG_FINITE);
             acknowledge(shard(0), s.h.request, PS_MSG_PUSH_OK);
             continue;
         }
         if (s.h.kind == PS_MSG_PUSH) {
-            ck_assert_uint_eq(s.h.flags, PS_FLAG_FINISH | PS_FLAG_PULL);
+            ck_assert_uint_eq(s.h.flags,
+                              PS_FLAG_FINISH | PS_FLAG_PULL | PS_FLAG_FINITE);
             ck_assert_uint_eq(s.h.parts, n_pushes);
         } else {
             ck_assert_uint_eq(s.h.clock, 1); /* behind the push that ends iteration 1 */

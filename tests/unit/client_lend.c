@@ -4,6 +4,8 @@
 
 #include "worker/lane.h"
 
+#include <math.h>
+
 #define MIB (1u << 20)
 #define ELEMENTS (12 * MIB / sizeof(float)) /* more than the window has room for */
 
@@ -137,6 +139,27 @@ START_TEST(gradient_is_read_when_it_is_its_turn)
 }
 END_TEST
 
+START_TEST(a_request_says_that_it_is_finite_only_if_it_is)
+{
+    gradient[ELEMENTS / 2] = NAN;
+    send_all();
+    for (size_t i = 0; i < out.n; i++) {
+        struct sent s = sent(i);
+        uint64_t    from = s.ranges[0].first, n = 0;
+
+        for (uint32_t k = 0; k < s.h.n_ranges; k++)
+            n += s.ranges[k].count;
+        if (from <= ELEMENTS / 2 && ELEMENTS / 2 - from < n)
+            ck_assert_uint_eq(s.h.flags, 0);
+        else
+            ck_assert_uint_eq(s.h.flags, PS_FLAG_FINITE);
+        if (i % 2)
+            acknowledge(shard(0), s.h.request, PS_MSG_PUSH_OK);
+        send_all();
+    }
+}
+END_TEST
+
 START_TEST(what_was_copied_is_the_caller_s_again)
 {
     while (psw_client_copy(client))
@@ -262,6 +285,7 @@ static Suite *client_lend_suite(void)
     tcase_add_test(one, one_request_is_filled_at_a_time);
     tcase_add_test(one, all_of_it_arrives);
     tcase_add_test(one, gradient_is_read_when_it_is_its_turn);
+    tcase_add_test(one, a_request_says_that_it_is_finite_only_if_it_is);
     tcase_add_test(one, what_was_copied_is_the_caller_s_again);
     tcase_add_test(one, what_was_given_up_is_the_caller_s_again_and_arrives);
     tcase_add_test(one, what_was_dropped_is_the_caller_s_again_and_arrives);

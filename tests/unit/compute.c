@@ -326,12 +326,13 @@ START_TEST(a_span_may_be_added_to_itself)
 }
 END_TEST
 
-START_TEST(finite_sees_every_position)
+START_TEST(finite_and_copy_see_every_position)
 {
     enum { N = 67 };
     static const double bad[] = { NAN, -NAN, INFINITY, -INFINITY };
     uint32_t            dtype = floats[_i];
-    struct span         s = span_new(dtype, N);
+    struct span         s = span_new(dtype, N), copy = span_new(dtype, N);
+    const size_t        bytes = ps_dtype_bytes(dtype);
     double              most = dtype == PS_F32 ? FLT_MAX : DBL_MAX;
     double              least = dtype == PS_F32 ? FLT_TRUE_MIN : DBL_TRUE_MIN;
 
@@ -339,6 +340,8 @@ START_TEST(finite_sees_every_position)
         span_set(&s, i, i % 3 == 0 ? most : i % 3 == 1 ? -most : least);
     for (size_t n = 1; n <= N; n++) {
         ck_assert(cpu->finite(dtype, n, s.data));
+        ck_assert(cpu->copy(dtype, n, copy.data, s.data));
+        ck_assert_mem_eq(copy.data, s.data, n * bytes);
         for (size_t at = 0; at < n; at++) {
             double was = span_get(&s, at);
 
@@ -346,11 +349,14 @@ START_TEST(finite_sees_every_position)
                 span_set(&s, at, bad[k]);
                 ck_assert_msg(!cpu->finite(dtype, n, s.data), "%g at %zu of %zu",
                               bad[k], at, n);
+                ck_assert(!cpu->copy(dtype, n, copy.data, s.data));
+                ck_assert_mem_eq(copy.data, s.data, n * bytes);
             }
             span_set(&s, at, was);
         }
     }
     free(s.data);
+    free(copy.data);
 }
 END_TEST
 
@@ -427,13 +433,15 @@ END_TEST
 START_TEST(counters_are_exact_and_wrap_around)
 {
     enum { N = 19 };
-    int64_t w[N], g[N];
+    int64_t w[N], g[N], copy[N];
 
     for (int i = 0; i < N; i++) {
         w[i] = INT64_MAX - i;
         g[i] = 10; /* too large for a double's 53 bits: 2^63 - 1 + 10 */
     }
     ck_assert(cpu->finite(PS_I64, N, w));
+    ck_assert(cpu->copy(PS_I64, N, copy, w));
+    ck_assert_mem_eq(copy, w, sizeof(w));
     cpu->step(PS_ADD, PS_I64, &paper, N, w, NULL, g);
     for (int i = 0; i < N; i++)
         ck_assert_int_eq(w[i], i < 10 ? INT64_MIN + 9 - i : INT64_MAX - i + 10);
@@ -455,6 +463,7 @@ START_TEST(empty_spans_are_left_alone)
         cpu->set(dtypes[i], 0, NULL, 1.0, NULL);
         cpu->add(dtypes[i], 0, NULL, 1.0, NULL);
         ck_assert(cpu->finite(dtypes[i], 0, NULL));
+        ck_assert(cpu->copy(dtypes[i], 0, NULL, NULL));
         if (dtypes[i] != PS_I64) {
             cpu->share(dtypes[i], 0, 1.0, NULL, NULL);
             cpu->compensate(dtypes[i], 0, 1.0, NULL, NULL, NULL);
@@ -641,7 +650,7 @@ static Suite *compute_suite(void)
     tcase_add_loop_test(bits, sums_are_the_same_wherever_they_are_cut, 0, 2);
     tcase_add_loop_test(bits, products_are_rounded_before_they_are_added, 0, 2);
     tcase_add_loop_test(bits, a_span_may_be_added_to_itself, 0, 2);
-    tcase_add_loop_test(bits, finite_sees_every_position, 0, 2);
+    tcase_add_loop_test(bits, finite_and_copy_see_every_position, 0, 2);
     tcase_add_loop_test(bits, rows_take_the_steps_of_spans_bit_for_bit, 0, N_ROW_RUNS);
     tcase_add_test(bits, rows_are_gathered_one_behind_the_other);
     tcase_add_test(bits, counters_are_exact_and_wrap_around);

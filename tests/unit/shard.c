@@ -574,6 +574,24 @@ START_TEST(nonfinite_push_can_be_skipped)
 }
 END_TEST
 
+START_TEST(who_has_looked_for_nan_is_believed)
+{
+    struct ps_range  range = { .matrix = 1, .count = 16 };
+    struct ps_header h;
+    float            nan_first[16] = { NAN, 1 };
+
+    cluster(1, 1, PS_ASP, PS_SGD);
+    dense_matrix();
+    h = worker_header(PS_MSG_PUSH, 0, 1);
+    h.seq = 1;
+    h.flags = PS_FLAG_FINITE;
+    h.ranges = &range;
+    h.n_ranges = 1;
+    hand(0, 0, &h, nan_first, sizeof(nan_first), NULL, 0);
+    ck_assert_uint_eq(answer_to(h.request, NULL).kind, PS_MSG_PUSH_OK);
+}
+END_TEST
+
 /* ---- orders ---------------------------------------------------------------------- */
 
 START_TEST(observer_reads_the_newest_without_waiting)
@@ -763,6 +781,7 @@ static Suite *shard_suite(void)
     t = tcase(s, "refused pushes");
     tcase_add_loop_test(t, refused_push_leaves_no_trace, 0, N_FAULTS);
     tcase_add_test(t, nonfinite_push_can_be_skipped);
+    tcase_add_test(t, who_has_looked_for_nan_is_believed);
 
     t = tcase(s, "orders");
     tcase_add_test(t, observer_reads_the_newest_without_waiting);

@@ -896,7 +896,7 @@ static const struct {
 } spoils[] = {
     { spoil_kind, "kind 99 is none of this protocol" },
     { spoil_zero_kind, "kind 0 is none of this protocol" },
-    { spoil_flags, "message push: flags 0x8, expected none but 0x13" },
+    { spoil_flags, "message push: flags 0x8, expected none but 0x53" },
     { spoil_new_flag, "message push: flags 0x40000000" },
     { spoil_status, "message push: status 1, expected -255 to 0" },
     { spoil_far_status, "message push: status -256" },
