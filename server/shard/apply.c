@@ -37,27 +37,23 @@ struct matrix_sum {
     struct psd_row_sums rows;
 };
 
+/* Its lists lie in the job's scratch; sums of chunks are buffers. */
 struct gather {
     struct psd_job           *job;
     const struct psd_backend *backend;
     const struct psd_update  *update; /* NULL: nothing to scale */
-    size_t                    n;
+    size_t                    n, room;
     struct matrix_sum        *sums;
 };
 
-static void free_gather(struct gather *g)
+static void drop_sums(struct gather *g)
 {
     for (size_t i = 0; i < g->n; i++) {
         struct matrix_sum *s = &g->sums[i];
 
-        for (size_t d = 0; s->dense && d < s->matrix->n_chunks; d++) {
+        for (size_t d = 0; s->dense && d < s->matrix->n_chunks; d++)
             ps_buf_drop(&s->dense[d].sum);
-            free(s->dense[d].spans);
-        }
-        free(s->dense);
-        psd_row_sums_free(&s->rows);
     }
-    free(g->sums);
 }
 
 static ps_status no_memory(const struct psd_job *job)
@@ -74,15 +70,37 @@ static struct matrix_sum *find_sum(const struct gather *g, uint32_t number)
     return NULL;
 }
 
+static void *zeroed(const struct gather *g, size_t n, size_t bytes)
+{
+    void *p = psd_scratch_get(g->job->scratch, n * bytes);
+
+    return p ? memset(p, 0, n * bytes) : NULL;
+}
+
+static ps_status room_for_sum(struct gather *g)
+{
+    size_t             room = g->room ? 2 * g->room : 4;
+    struct matrix_sum *grown;
+
+    if (g->n < g->room)
+        return PS_OK;
+    grown = psd_scratch_get(g->job->scratch, room * sizeof(*grown));
+    if (!grown)
+        return no_memory(g->job);
+    if (g->n > 0)
+        memcpy(grown, g->sums, g->n * sizeof(*grown));
+    g->sums = grown;
+    g->room = room;
+    return PS_OK;
+}
+
 static ps_status add_sum(struct gather *g, uint32_t number, struct matrix_sum **out)
 {
-    struct matrix_sum *grown = realloc(g->sums, (g->n + 1) * sizeof(*grown));
     struct psd_matrix *m = psd_store_find(g->job->store, number);
     uint32_t           kind;
 
-    if (!grown)
-        return no_memory(g->job);
-    g->sums = grown;
+    if (room_for_sum(g))
+        return PS_ERR_NO_MEMORY;
     kind = psd_optim_kind(&g->job->spec, &m->spec);
     *out = &g->sums[g->n];
     **out = (struct matrix_sum){
@@ -92,7 +110,7 @@ static ps_status add_sum(struct gather *g, uint32_t number, struct matrix_sum **
         .rows = { .matrix = m, .backend = g->backend, .last = kind == PS_ASSIGN },
     };
     if (!m->spec.sparse &&
-        !((*out)->dense = calloc(m->n_chunks, sizeof(*grown->dense))))
+        !((*out)->dense = zeroed(g, m->n_chunks, sizeof(*(*out)->dense))))
         return no_memory(g->job);
     g->n++;
     return PS_OK;
@@ -123,7 +141,7 @@ static ps_status prepare_dense(const struct gather *g, struct matrix_sum *s,
 static ps_status allocate_sum(const struct gather *g, const struct matrix_sum *s,
                               struct dense_sum *d)
 {
-    d->spans = calloc(d->spans_room, sizeof(*d->spans));
+    d->spans = zeroed(g, d->spans_room, sizeof(*d->spans));
     if (!d->spans)
         return no_memory(g->job);
     if (d->as_is)
@@ -282,7 +300,7 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
     if (!st)
         st = allocate_sums(g);
     for (size_t i = 0; !st && i < g->n; i++)
-        st = psd_row_sums_room(&g->sums[i].rows);
+        st = psd_row_sums_room(&g->sums[i].rows, g->job->scratch);
     return st ? st : scale_room(g);
 }
 
@@ -348,7 +366,7 @@ ps_status psd_apply(struct psd_job *job, const struct psd_backend *backend,
             sum_held(&g, &contributions[i]);
         step(&g, clock);
     }
-    free_gather(&g);
+    drop_sums(&g);
     return st;
 }
 
@@ -410,9 +428,10 @@ static void forget_held(struct psd_job *job)
 ps_status psd_apply_close(struct psd_job *job, const struct psd_backend *backend)
 {
     const double             total = total_weight(job);
-    struct psd_contribution *list = calloc(count_held(job) + 1, sizeof(*list));
-    size_t                   n = 0;
-    ps_status                st;
+    struct psd_contribution *list =
+        psd_scratch_get(job->scratch, (count_held(job) + 1) * sizeof(*list));
+    size_t    n = 0;
+    ps_status st;
 
     if (!list)
         return no_memory(job);
@@ -428,7 +447,7 @@ ps_status psd_apply_close(struct psd_job *job, const struct psd_backend *backend
             };
     }
     st = psd_apply(job, backend, list, n, psd_gate_clock(job->gate) + 1, NULL);
-    free(list);
+    psd_scratch_reset(job->scratch);
     if (st)
         return st;
     forget_held(job);

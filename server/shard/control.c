@@ -107,7 +107,7 @@ static ps_status make_job(struct psd_request *r)
     ps_status         st = check_job(r);
 
     if (!st)
-        st = psd_job_new(&fresh, &r->h);
+        st = psd_job_new(&fresh, &r->h, &sh->scratch);
     if (st)
         return st;
     if (sh->options.shares)

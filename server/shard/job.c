@@ -9,7 +9,8 @@
 
 #define MISSING_NAMED 8u /* missing workers that a sentence names */
 
-ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
+ps_status psd_job_new(struct psd_job **out, const struct ps_header *h,
+                      struct psd_scratch *scratch)
 {
     struct psd_job *job = calloc(1, sizeof(*job));
     ps_status       st;
@@ -20,6 +21,7 @@ ps_status psd_job_new(struct psd_job **out, const struct ps_header *h)
                        h->job_spec->name, h->job_spec->workers);
     }
     job->number = h->job;
+    job->scratch = scratch;
     job->shard = h->index;
     job->n_shards = h->n_shards;
     job->server_epoch = h->server_epoch;
@@ -65,11 +67,23 @@ static void release_rows(struct psd_job *job, struct psd_held *held, uint32_t n)
     }
 }
 
+static void free_lists(struct psd_held *held)
+{
+    if (held->lent)
+        return;
+    free(held->ranges);
+    free(held->places);
+}
+
+static void *get_list(struct psd_job *job, const struct psd_held *held, size_t bytes)
+{
+    return held->lent ? psd_scratch_get(job->scratch, bytes) : malloc(bytes);
+}
+
 void psd_held_free(struct psd_job *job, struct psd_held *held)
 {
     release_rows(job, held, held->n_ranges);
-    free(held->ranges);
-    free(held->places);
+    free_lists(held);
     ps_buf_drop(&held->values);
     *held = (struct psd_held){ 0 };
 }
@@ -100,17 +114,17 @@ static ps_status hold_rows(struct psd_job *job, struct psd_held *held,
 
 ps_status psd_held_new(struct psd_held *out, struct psd_job *job,
                        const struct ps_header *h, const uint64_t *keys,
-                       struct ps_buf *values)
+                       struct ps_buf *values, bool lent)
 {
     size_t    bytes = h->n_ranges * sizeof(*out->ranges), n_rows = 0;
     ps_status st = PS_OK;
 
     for (uint32_t i = 0; keys && i < h->n_ranges; i++)
         n_rows += h->ranges[i].count;
-    *out = (struct psd_held){ .seq = h->seq, .n_ranges = h->n_ranges };
-    out->ranges = malloc(bytes);
+    *out = (struct psd_held){ .seq = h->seq, .n_ranges = h->n_ranges, .lent = lent };
+    out->ranges = get_list(job, out, bytes);
     if (keys)
-        out->places = malloc(n_rows * sizeof(*out->places));
+        out->places = get_list(job, out, n_rows * sizeof(*out->places));
     if (!out->ranges || (keys && !out->places)) {
         st = ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory to hold a push",
                      job->spec.name);
@@ -120,8 +134,7 @@ ps_status psd_held_new(struct psd_held *out, struct psd_job *job,
             st = hold_rows(job, out, keys);
     }
     if (st) {
-        free(out->ranges);
-        free(out->places);
+        free_lists(out);
         return st;
     }
     out->values = ps_buf_share(values);

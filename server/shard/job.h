@@ -11,6 +11,7 @@
 #include "server/gate/gate.h"
 #include "server/shard/saver.h"
 #include "server/shard/scale.h"
+#include "server/shard/scratch.h"
 #include "server/shard/window.h"
 #include "server/store/store.h"
 
@@ -26,6 +27,7 @@ struct psd_held {
     uint32_t         n_ranges;
     struct ps_range *ranges;   /* [n_ranges] */
     uint32_t        *places;   /* sparse: of each row, held in the store; else NULL */
+    bool             lent;     /* both are of the job's scratch */
     bool             distinct; /* of each range: no row comes twice */
     struct ps_buf   *values;
 };
@@ -94,11 +96,12 @@ struct psd_job {
     uint32_t shard, n_shards; /* number of this shard in the job, of how many */
     uint64_t run, life;
     uint64_t server_epoch, membership_epoch;
-    struct ps_job_spec spec;
-    struct psd_gate   *gate;
-    struct psd_store  *store;
-    struct psd_scale  *scale;
-    uint64_t           version; /* updates applied */
+    struct ps_job_spec  spec;
+    struct psd_gate    *gate;
+    struct psd_store   *store;
+    struct psd_scratch *scratch; /* the shard's: of a request, or of a close */
+    struct psd_scale   *scale;
+    uint64_t            version; /* updates applied */
 
     /* what else lets waiting requests go on than a new version or other members */
     uint64_t stirs;
@@ -122,7 +125,8 @@ struct psd_job {
     struct ps_job_stats stats; /* counters; the rest is filled when asked */
 };
 
-ps_status psd_job_new(struct psd_job **out, const struct ps_header *h) PS_CHECKED;
+ps_status psd_job_new(struct psd_job **out, const struct ps_header *h,
+                      struct psd_scratch *scratch) PS_CHECKED;
 void      psd_job_free(struct psd_job **job);
 
 /* Are pushes held until their iteration closes? */
@@ -165,11 +169,12 @@ void psd_job_say_missing(const struct psd_job *job, char *text, size_t bytes);
 
 /*
  * Keeps what is needed of a push until it is applied: the values and the places of its
- * rows, which are created now.  `keys` NULL: dense.  PS_ERR_NO_MEMORY, PS_ERR_LIMIT.
+ * rows, which are created now.  `keys` NULL: dense.  `lent`: it will be freed before
+ * the request is over.  PS_ERR_NO_MEMORY, PS_ERR_LIMIT.
  */
 ps_status psd_held_new(struct psd_held *out, struct psd_job *job,
                        const struct ps_header *h, const uint64_t *keys,
-                       struct ps_buf *values) PS_CHECKED;
+                       struct ps_buf *values, bool lent) PS_CHECKED;
 void      psd_held_free(struct psd_job *job, struct psd_held *held);
 
 /* The same of the end of the epoch. */

@@ -11,7 +11,6 @@
  */
 #include "server/shard/request.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define VIEW_BYTES (64u << 10)  /* from here on a view is cheaper than a copy */
@@ -121,14 +120,13 @@ static ps_status no_memory(const struct psd_request *r, uint64_t n)
 static ps_status copy_rows(const struct psd_request *r, const struct psd_matrix *m,
                            const uint32_t *places, uint64_t n, uint8_t *out)
 {
-    void **rows = malloc(n * sizeof(*rows));
+    void **rows = psd_scratch_get(r->job->scratch, n * sizeof(*rows));
 
     if (!rows)
         return no_memory(r, n);
     psd_store_rows(m, places, n, rows);
     r->shard->options.backend->gather(n, m->spec.cols * m->element_bytes, out,
                                       (const void *const *)rows);
-    free(rows);
     return PS_OK;
 }
 
@@ -136,7 +134,7 @@ static ps_status collect_rows(const struct psd_request *r, struct answer *a,
                               struct psd_matrix *m, const struct ps_range *range,
                               const uint64_t *keys, const void **rows)
 {
-    uint32_t *places = malloc(range->count * sizeof(*places));
+    uint32_t *places = psd_scratch_get(r->job->scratch, range->count * sizeof(*places));
     uint8_t  *room;
     ps_status st;
 
@@ -150,7 +148,6 @@ static ps_status collect_rows(const struct psd_request *r, struct answer *a,
         *rows = room;
         psd_store_release(m, places, range->count);
     }
-    free(places);
     return st;
 }
 

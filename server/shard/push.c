@@ -108,9 +108,10 @@ static ps_status check_parts(struct psd_request *r)
     return PS_OK;
 }
 
-static ps_status make_held(const struct psd_request *r, struct psd_held *out)
+static ps_status make_held(const struct psd_request *r, struct psd_held *out, bool lent)
 {
-    return psd_held_new(out, r->job, &r->h, r->keys, r->in->frames[r->sparse ? 1 : 0]);
+    return psd_held_new(out, r->job, &r->h, r->keys, r->in->frames[r->sparse ? 1 : 0],
+                        lent);
 }
 
 static ps_status hold(struct psd_request *r)
@@ -129,7 +130,7 @@ static ps_status hold(struct psd_request *r)
         seat->held = grown;
         seat->held_room = room;
     }
-    ps_status st = make_held(r, &seat->held[seat->n_held]);
+    ps_status st = make_held(r, &seat->held[seat->n_held], false);
 
     if (!st)
         seat->n_held++;
@@ -171,7 +172,7 @@ static ps_status apply_now(struct psd_request *r)
 
     if (r->skip || r->h.n_ranges == 0)
         return PS_OK;
-    st = make_held(r, &held);
+    st = make_held(r, &held, true);
     if (st)
         return st;
     st = psd_apply(r->job, u.backend, &only, 1, r->h.clock, &u);

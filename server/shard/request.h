@@ -92,6 +92,7 @@ struct psd_shard {
     struct psd_shard_options  options;
     struct psd_shard_counters counters;
     struct ps_decoder        *decoder;
+    struct psd_scratch        scratch; /* of the request that is run, or of a close */
     size_t                    n_jobs, jobs_room;
     struct psd_job          **jobs;
 

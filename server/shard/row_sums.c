@@ -1,7 +1,6 @@
 /* row_sums.c - see row_sums.h. */
 #include "server/shard/row_sums.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define AHEAD 16u /* rows between asking for their tags and looking at them */
@@ -17,29 +16,20 @@ static size_t row_bytes(const struct psd_row_sums *s)
     return s->matrix->spec.cols * s->matrix->element_bytes;
 }
 
-ps_status psd_row_sums_room(struct psd_row_sums *s)
+ps_status psd_row_sums_room(struct psd_row_sums *s, struct psd_scratch *scratch)
 {
     if (s->room == 0)
         return PS_OK;
-    s->keys = malloc(s->room * sizeof(*s->keys));
-    s->places = malloc(s->room * sizeof(*s->places));
-    s->gradients = malloc(s->room * sizeof(*s->gradients));
-    s->sums = malloc(s->room * row_bytes(s));
-    s->rows = malloc(s->room * sizeof(*s->rows));
+    s->keys = psd_scratch_get(scratch, s->room * sizeof(*s->keys));
+    s->places = psd_scratch_get(scratch, s->room * sizeof(*s->places));
+    s->gradients = psd_scratch_get(scratch, s->room * sizeof(*s->gradients));
+    s->sums = psd_scratch_get(scratch, s->room * row_bytes(s));
+    s->rows = psd_scratch_get(scratch, s->room * sizeof(*s->rows));
     if (s->keys && s->places && s->gradients && s->sums && s->rows)
         return PS_OK;
     return ps_fail(PS_ERR_NO_MEMORY,
                    "matrix %s: no memory to sum gradients of %ju rows",
                    s->matrix->spec.name, (uintmax_t)s->room);
-}
-
-void psd_row_sums_free(struct psd_row_sums *s)
-{
-    free(s->keys);
-    free(s->places);
-    free(s->gradients);
-    free(s->sums);
-    free(s->rows);
 }
 
 /* ---- sums ---------------------------------------------------------------------- */

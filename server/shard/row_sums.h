@@ -1,7 +1,7 @@
 /*
  * row_sums.h - the gradients of the touched rows of one sparse matrix, and their step.
  *
- *     expect, for every contribution -> room -> add, in order -> step -> free
+ *     expect, for every contribution -> room -> add, in order -> step
  *
  * What was pushed for a row stays where it came in until a second gradient of the row,
  * or a coefficient, makes a sum of it.  Meanwhile the tag of each touched row is its
@@ -16,6 +16,7 @@
 
 #include "server/compute/backend.h"
 #include "server/shard/scale.h"
+#include "server/shard/scratch.h"
 
 struct psd_row_sums {
     struct psd_matrix        *matrix;
@@ -45,8 +46,9 @@ struct psd_row_batch {
 /* `n` rows more will come; distinct: none of them twice. */
 void psd_row_sums_expect(struct psd_row_sums *s, uint64_t n, bool distinct);
 
-/* PS_ERR_NO_MEMORY: free it. */
-ps_status psd_row_sums_room(struct psd_row_sums *s) PS_CHECKED;
+/* Lists and sums lie in the scratch, which is the caller's to reset. */
+ps_status psd_row_sums_room(struct psd_row_sums *s,
+                            struct psd_scratch  *scratch) PS_CHECKED;
 
 void psd_row_sums_add(struct psd_row_sums *s, const struct psd_row_batch *batch);
 
@@ -55,8 +57,5 @@ void psd_row_sums_add(struct psd_row_sums *s, const struct psd_row_batch *batch)
 void psd_row_sums_step(struct psd_row_sums *s, uint32_t kind,
                        const struct psd_hyper *hyper, struct psd_scale *scale,
                        const struct psd_update *update);
-
-/* Zeroed memory is fine. */
-void psd_row_sums_free(struct psd_row_sums *s);
 
 #endif

@@ -35,6 +35,7 @@ void psd_shard_free(struct psd_shard **shard)
         psd_image_free(&gone->last[i]);
     free(gone->last);
     ps_decoder_free(&gone->decoder);
+    psd_scratch_free(&gone->scratch);
     free(gone);
 }
 
@@ -163,6 +164,7 @@ static bool handle_one(struct psd_request r, uint32_t *number)
         psd_shard_refuse(sh, &from, r.h.request, st, out);
     }
     ps_parcel_drop(in);
+    psd_scratch_reset(&sh->scratch);
     *number = r.h.job;
     return true;
 }

@@ -8,11 +8,12 @@
 #define NTH_MAX 20000
 
 static _Thread_local long left; /* allocations until one fails; 0: none does */
-static _Thread_local long held;
+static _Thread_local long held, n_allocations;
 static _Thread_local bool has_failed, paused;
 
 static bool fails(void)
 {
+    n_allocations++;
     if (left == 0 || paused || --left > 0)
         return false;
     has_failed = true;
@@ -51,6 +52,11 @@ void failing_resume(void)
 #define REAL(name) __libc_##name
 #define COUNTS 1
 #endif
+
+long failing_allocations(void)
+{
+    return n_allocations;
+}
 
 long failing_held(void)
 {

@@ -23,6 +23,9 @@ bool failing_stop(void);
 void failing_pause(void);
 void failing_resume(void);
 
+/* Allocations of this thread so far, paused or not. */
+long failing_allocations(void);
+
 /* Blocks that are held; always 0 under a sanitizer, which finds leaks itself. */
 long failing_held(void);
 
