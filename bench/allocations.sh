@@ -28,16 +28,6 @@ work=$(mktemp -d) || exit 1
 bench=
 trap '[ -z "$bench" ] || kill "$bench"; rm -rf "$work"' EXIT INT TERM
 
-# The psd that was started by process $1.
-psd_of() {
-    for task in /proc/[0-9]*; do
-        if [ "$(awk '{ print $4 }' "$task/stat" 2>/dev/null)" = "$1" ] &&
-            [ "$(cat "$task/comm" 2>/dev/null)" = psd ]; then
-            basename "$task"
-        fi
-    done
-}
-
 # The announced endpoint of process $1.
 endpoint_of() {
     cat "$(tr '\0' '\n' <"/proc/$1/cmdline" | sed -n 's/^--announce=//p')"
@@ -51,7 +41,7 @@ begin() {
         --rows=1000000 --only="$name" >"$work/out" 2>&1 &
     bench=$!
     sleep 4
-    psd=$(psd_of $bench)
+    psd=$(pgrep -P $bench -x psd)
     [ -n "$psd" ] || {
         cat "$work/out" >&2
         complain "$name: psbench has started no psd"

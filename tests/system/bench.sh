@@ -4,7 +4,7 @@
 . "$top_srcdir/tests/system/lib.sh"
 . "$top_srcdir/tests/system/json.sh"
 
-plan 56
+plan 57
 
 bench=$top_builddir/psbench
 export PSD_BINDIR="$top_builddir" TMPDIR="$work"
@@ -139,3 +139,6 @@ is "one beside one, which has the same name, and a speedup, of three kinds" "$(c
 ok "every line has its shape" every_line "$shape"
 ends "more shards than CPUs are refused" 64 '^psbench-scale: --shards=[0-9]*: there are' \
     "$bench" --shards=64
+
+ends "where.sh says when there is no perf" 1 '^where.sh: perf is not installed' \
+    env PATH=/nonexistent PSD_BINDIR="$top_builddir" /bin/sh "$top_srcdir/bench/where.sh"
