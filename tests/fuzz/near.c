@@ -7,8 +7,8 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "common/base/heap.h"
 #include "common/base/random.h"
+#include "common/base/sheet.h"
 #include "common/net/near.h"
 
 #include <string.h>
@@ -50,11 +50,22 @@ static void close_ends(void)
     ps_heap_free(&heap);
 }
 
+static void read_sheet(const struct ps_sheet *sheet)
+{
+    volatile uint8_t sum = 0;
+
+    for (size_t i = 0; sheet && i < sheet->n; i++)
+        sum = (uint8_t)(sum + sheet->pieces[i].data[0] +
+                        sheet->pieces[i].data[sheet->pieces[i].bytes - 1]);
+}
+
 /* To its last byte. */
 static void read_all(const struct ps_parcel *p)
 {
     volatile uint8_t sum = 0;
 
+    for (uint32_t i = 0; i < p->n_frames; i++)
+        read_sheet(p->frames[i]->sheet);
     for (uint32_t i = 0; i < p->n_frames; i++)
         for (size_t at = 0; at < p->frames[i]->len; at += 1000)
             sum = (uint8_t)(sum + p->frames[i]->data[at] +
@@ -98,7 +109,7 @@ static void bent_envelope(struct fuzz_input *in)
         if (!psn_near_lend(lender, block, loan))
             break;
         e.n_loans++;
-        loan->frame = i;
+        loan->frame = (uint16_t)i;
         if (bend & 1)
             loan->number = fuzz_number(in);
         if (bend & 2)
@@ -109,8 +120,38 @@ static void bent_envelope(struct fuzz_input *in)
             loan->bytes = fuzz_number(in);
         if (bend & 16)
             loan->frame = fuzz_byte(in);
+        if (bend & 32)
+            loan->slot = (uint32_t)fuzz_number(in);
+        if (bend & 64)
+            loan->sheet = fuzz_byte(in) % 4;
     }
     borrow(&e, fuzz_byte(in) % 4);
+}
+
+/* A sheet whose list says something else when it is read than when it was made. */
+static void bent_sheet(struct fuzz_input *in)
+{
+    struct psn_envelope    e = { .kind = PSN_LOANS, .n_loans = 1 };
+    struct ps_buf         *blocks[3] = { block, block, block }, *sheet;
+    const size_t           n = 1 + fuzz_byte(in) % 3;
+    const uint8_t          bend = fuzz_byte(in);
+    struct ps_sheet_place *place;
+
+    fuzz_require(ps_sheet_new(&sheet, 1, heap, blocks, n) == PS_OK);
+    place = (void *)sheet->sheet->list->data;
+    place += fuzz_byte(in) % sheet->sheet->n;
+    if (bend & 1)
+        place->segment += fuzz_byte(in);
+    if (bend & 2)
+        place->offset = fuzz_number(in);
+    if (bend & 4)
+        place->bytes = fuzz_number(in);
+    if (psn_near_lend(lender, sheet, &e.loans[0])) {
+        if (bend & 8)
+            e.loans[0].bytes = fuzz_number(in);
+        borrow(&e, fuzz_byte(in) % 4);
+    }
+    ps_buf_drop(&sheet);
 }
 
 /* One that breaks the rules ends the pair. */
@@ -135,10 +176,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 
     open_ends();
     for (int i = 0; i < 16 && in.left > 0; i++)
-        switch (fuzz_byte(&in) % 3) {
+        switch (fuzz_byte(&in) % 4) {
         case 0: raw_envelope(&in); break;
         case 1: bent_envelope(&in); break;
         case 2: word(&in); break;
+        case 3: bent_sheet(&in); break;
         }
     psn_near_sweep(lender);
     close_ends();

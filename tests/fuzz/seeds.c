@@ -265,7 +265,7 @@ static void write_headers(void)
 
 #define KEY "0123456789abcdef"
 #define WORD(word, number, bytes)                                                      \
-    "\x02" word "\0\0\0\x01\0\0\0" number "\0\0\0\0\0\0\0" bytes "\0\0\0\0\0\0\0" KEY
+    "\x02" word "\0\0\0\x02\0\0\0" number "\0\0\0\0\0\0\0" bytes "\0\0\0\0\0\0\0" KEY
 
 static const struct seed nears[] = {
     SEED("lent", "\x01\x00\x00\x02"),
@@ -273,8 +273,12 @@ static const struct seed nears[] = {
                        "\x01\x00\x00\x00\x01\x01\x00\x00\x03"),
     SEED("bent", "\x01\x02\x01\x09\x02\x01\x04\x08\x00"
                  "\x01\x00\x08\x10\x00\x01\x00\x10\x05\x01"),
-    SEED("where", "\x00\x18\x00\x01\x01\x00\x00\x00\x00\x00" KEY "\x00"),
-    SEED("loans", "\x00\x40\x00\x03\x01\x01\x00\x00\x00\x00" KEY
+    SEED("sheet", "\x03\x00\x03\x00\x00"),
+    SEED("sheet_bent", "\x03\x01\x01\x01\x02\x00"
+                       "\x03\x02\x02\x08\x01\x01"
+                       "\x03\x03\x04\x40\x02\x00"),
+    SEED("where", "\x00\x18\x00\x01\x02\x00\x00\x00\x00\x00" KEY "\x00"),
+    SEED("loans", "\x00\x40\x00\x03\x02\x01\x00\x00\x00\x00" KEY
                   "\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0"
                   "\0\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"),
     SEED("hello", WORD("\x01", "\0", "\0") "\x01"),

@@ -54,7 +54,7 @@ static void all_share(size_t bytes)
 /* The frame of an answer: blocks of so many elements from `first` on. */
 static struct ps_buf *sheet_of(uint64_t first, const uint64_t *counts, size_t n)
 {
-    struct ps_buf *blocks[8], *sheet;
+    struct ps_buf *blocks[8] = { NULL }, *sheet;
 
     for (size_t i = 0; i < n; first += counts[i++])
         ck_assert_ok(ps_buf_copy(&blocks[i], model + first, counts[i] * sizeof(float)));
