@@ -51,6 +51,8 @@
 
 #include <ps/worker.h>
 
+#include <sys/types.h>
+
 /* A server whose beats are answered each second is there, whatever else is late. */
 #define PSW_QUIET_NS UINT64_C(3000000000)
 
@@ -183,9 +185,10 @@ bool psw_client_copy(struct psw_client *client);
  * A pull of all of a dense matrix that copies nothing where that can be: *place, which
  * is NULL until then, is given the view when the ticket is done, and belongs to the
  * caller; after a failure it stays NULL.  `place` is kept as long as the ticket.
+ * `holder` is the process that may release it.
  */
 ps_status psw_client_view(struct psw_client *client, uint64_t now_ns, ps_matrix *matrix,
-                          ps_view **place, struct ps_outbox *out,
+                          pid_t holder, ps_view **place, struct ps_outbox *out,
                           struct ps_ticket **ticket) PS_CHECKED;
 
 /* The shard shares its memory with this process: it can lend all that it has of a

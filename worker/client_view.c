@@ -111,7 +111,7 @@ static ps_status ask_all(struct psw_client *c, struct ps_ticket *t,
 }
 
 ps_status psw_client_view(struct psw_client *c, uint64_t now_ns, ps_matrix *m,
-                          ps_view **place, struct ps_outbox *out,
+                          pid_t holder, ps_view **place, struct ps_outbox *out,
                           struct ps_ticket **ticket)
 {
     struct ps_ticket *t;
@@ -127,7 +127,7 @@ ps_status psw_client_view(struct psw_client *c, uint64_t now_ns, ps_matrix *m,
     t->n_matrices = 1;
     t->first = m->spec.name;
     t->place = place;
-    st = psw_view_new(&t->view, c->options.pid);
+    st = psw_view_new(&t->view, holder);
     if (!st && !psw_is_resuming(c))
         st = ask_all(c, t, m);
     if (st) {

@@ -5,20 +5,20 @@
 #include <unistd.h>
 
 struct ps_view {
-    uint64_t        pid;
+    pid_t           holder;
     size_t          n, room;
     ps_span        *spans;
     size_t          n_held, held_room;
     struct ps_buf **held;
 };
 
-ps_status psw_view_new(ps_view **out, uint64_t pid)
+ps_status psw_view_new(ps_view **out, pid_t holder)
 {
     ps_view *v = calloc(1, sizeof(*v));
 
     if (!v)
         return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory for a view");
-    v->pid = pid;
+    v->holder = holder;
     *out = v;
     return PS_OK;
 }
@@ -30,7 +30,7 @@ void ps_view_release(ps_view **view)
     if (!v)
         return;
     *view = NULL;
-    if (v->pid && v->pid != (uint64_t)getpid())
+    if (v->holder != getpid())
         return; /* the parent's: it gives back what is borrowed */
     for (size_t i = 0; i < v->n_held; i++)
         ps_buf_drop(&v->held[i]);

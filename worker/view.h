@@ -15,8 +15,10 @@
 
 #include <ps/worker.h>
 
-/* `pid`: of the process that may release it; 0: any. */
-ps_status psw_view_new(ps_view **out, uint64_t pid) PS_CHECKED;
+#include <sys/types.h>
+
+/* `holder`: the process that may release it. */
+ps_status psw_view_new(ps_view **out, pid_t holder) PS_CHECKED;
 
 /*
  * Elements first .. first+count-1, of which each takes `element_bytes`, are what the

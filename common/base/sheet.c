@@ -26,7 +26,7 @@ static ps_status no_memory(size_t n)
 /* A frame of the sheet, which is taken, also on failure. */
 static ps_status frame_of(struct ps_buf **out, struct ps_sheet *s)
 {
-    ps_status st = ps_buf_adopt(out, s->pieces, 0, free_sheet, s);
+    ps_status st = ps_buf_adopt(out, s, 0, free_sheet, s);
 
     if (st)
         free_sheet(s);

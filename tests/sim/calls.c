@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- matrices ---------------------------------------------------------------------
  */
@@ -89,8 +90,8 @@ ps_status calls_view(struct programme *p, uint32_t i)
     for (uint32_t shard = 0; shard < psw_client_n_shards(c); shard++)
         psw_client_shares(c, shard, world_draw(&p->world, 2));
     s->viewed = (unsigned)(psw_client_clock(c) % (2 * plan_in(p)->groups));
-    return psw_client_view(c, p->world.now_ns, s->matrices[s->viewed], &s->view,
-                           &p->world.out, &s->ticket);
+    return psw_client_view(c, p->world.now_ns, s->matrices[s->viewed], getpid(),
+                           &s->view, &p->world.out, &s->ticket);
 }
 
 ps_status calls_pull_embed(struct programme *p, uint32_t i)

@@ -4,6 +4,7 @@
 #include "worker/client_private.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #define N (3 * (PS_CHUNK_BYTES / 4) + 100) /* f32: 3 chunks and a bit */
 #define SMALL 15u
@@ -40,7 +41,7 @@ static struct ps_ticket *ask(ps_matrix *m, ps_view **place)
     struct ps_ticket *t;
 
     *place = (void *)&t; /* it becomes NULL */
-    ck_assert_ok(psw_client_view(client, now, m, place, &out, &t));
+    ck_assert_ok(psw_client_view(client, now, m, getpid(), place, &out, &t));
     ck_assert_ptr_null(*place);
     return t;
 }
@@ -287,7 +288,8 @@ START_TEST(sparse_matrices_have_no_views)
     ps_view          *view = NULL;
     struct ps_ticket *t;
 
-    ck_assert_status(psw_client_view(client, now, m, &view, &out, &t), PS_ERR_SHAPE);
+    ck_assert_status(psw_client_view(client, now, m, getpid(), &view, &out, &t),
+                     PS_ERR_SHAPE);
     ck_assert_why("view of rows: it is sparse, expected a dense matrix");
     ck_assert_uint_eq(out.n, 0);
 }
