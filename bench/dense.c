@@ -3,8 +3,8 @@
  * of many messages.
  *
  * One worker of an asp job, and a matrix with the optimiser add for each size.  What is
- * on its way at a time is the same in psd and in its limit: up to 8 messages of up to
- * 1 MiB, and so one value or several.  push-pull is ps_model_push_pull, one value after
+ * asked for at a time is the same of psd and of its limit: up to 8 messages of up to 1
+ * MiB, and so one value or several.  push-pull is ps_model_push_pull, one value after
  * the other.
  *
  * Gradients are 1 or 2, depending on where they belong, so after n pushes an element is
@@ -287,6 +287,34 @@ static ps_status end(const struct work *w, uint64_t number, ps_ticket **ticket)
                : check_ends(w->dense, w->matrix, slot(w, number));
 }
 
+/* A value that fills the window by itself: by the calls that wait for it. */
+static ps_status move_one(const struct work *w)
+{
+    ps_status st;
+
+    if (w->operation == PUSH) {
+        w->matrix->pushed++;
+        return ps_push(w->matrix->matrix, w->dense->gradient);
+    }
+    spoil_ends(w->matrix, w->dense->value);
+    st = ps_pull(w->matrix->matrix, w->dense->value);
+    return st ? st : check_ends(w->dense, w->matrix, w->dense->value);
+}
+
+static ps_status work_one_by_one(void *work, uint64_t until_ns, uint64_t *done)
+{
+    const struct work *w = work;
+    uint64_t           n = 0;
+    ps_status          st = PS_OK;
+
+    do {
+        st = move_one(w);
+        n++;
+    } while (!st && ps_now_ns() < until_ns && n < PUSHES_MAX);
+    *done = n * w->matrix->size->bytes;
+    return st;
+}
+
 static ps_status work_one_way(void *work, uint64_t until_ns, uint64_t *done)
 {
     const struct work *w = work;
@@ -403,7 +431,9 @@ static ps_status measure(struct dense *d, const struct bench_run *run,
                            what->ring);
     if (!st)
         st = bench_measure(run, what->result->name,
-                           what->operation == PUSH_PULL ? work_both_ways : work_one_way,
+                           what->operation == PUSH_PULL ? work_both_ways
+                           : in_flight(size) == 1       ? work_one_by_one
+                                                        : work_one_way,
                            (void *[]){ &work }, 1, &what->result->series);
     return st ? st : settle(d, m);
 }

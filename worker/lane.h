@@ -22,11 +22,12 @@
 
 /*
  * Requests under way to one server: so many, or more as long as all together are small.
- * 8 of 1 MiB keep both ends and the way between them busy; of small ones that takes as
- * many as ZeroMQ's queue has room for.  That is 64, and it hears what has left by the
- * half: 33 may look like 64.
+ * 4 of 1 MiB keep both ends and the way between them busy; with more, what arrives
+ * waits for its turn in memory that has to be got from the system and leaves the cache.
+ * Of small ones it takes as many as ZeroMQ's queue has room for.  That is 64, and it
+ * hears what has left by the half: 33 may look like 64.
  */
-#define PSW_WINDOW 8u
+#define PSW_WINDOW 4u
 #define PSW_WINDOW_SMALL 32u
 #define PSW_SMALL_BYTES PS_CHUNK_BYTES /* all together, with what they bring back */
 
