@@ -1,9 +1,10 @@
 /*
  * apply.c - see apply.h.
  *
- * Contributions are walked three times: once to prepare (accumulators, writable
- * chunks; all that can fail), once to sum, once to step.  Sparse rows are held in the
- * store already; row_sums.c has their part of it.
+ * Contributions are walked once to prepare (lists, writable chunks; all that can fail).
+ * Then each touched chunk is summed and stepped, one behind the other, so that its sum
+ * has not left the cache, and takes the memory of one chunk.  Sparse rows are held in
+ * the store already; row_sums.c has their part of it.
  */
 #include "server/shard/apply.h"
 
@@ -18,13 +19,19 @@ struct span {
     uint64_t from, to; /* elements of the chunk, [from, to) */
 };
 
-/* What is summed for one chunk: the touched elements, and their sums; or the one
- * gradient that there is. */
+/* What one contribution has for a chunk. */
+struct piece {
+    struct piece  *next;
+    uint64_t       from, to; /* elements of the chunk */
+    double         coefficient;
+    const uint8_t *values;
+};
+
+/* One chunk: what is summed for it, in order, and which elements that touches. */
 struct dense_sum {
     struct psd_chunk *chunk;
-    bool              as_is; /* one range, whose gradient is stepped as it was pushed */
-    const void       *only;  /* as_is: that gradient */
-    struct ps_buf    *sum;   /* else: whole chunk; only the spans are meant */
+    bool              as_is; /* one piece, whose gradient is stepped as it was pushed */
+    struct piece     *first, *last;
     size_t            n_spans, spans_room;
     struct span      *spans; /* sorted, disjoint, not adjacent */
 };
@@ -37,24 +44,18 @@ struct matrix_sum {
     struct psd_row_sums rows;
 };
 
-/* Its lists lie in the job's scratch; sums of chunks are buffers. */
+/* All of it lies in the job's scratch. */
 struct gather {
     struct psd_job           *job;
     const struct psd_backend *backend;
     const struct psd_update  *update; /* NULL: nothing to scale */
     size_t                    n, room;
     struct matrix_sum        *sums;
+
+    /* Of one chunk at a time, which so is in the cache when it is stepped. */
+    size_t   chunk_bytes; /* of the largest that needs it */
+    uint8_t *chunk_sum;
 };
-
-static void drop_sums(struct gather *g)
-{
-    for (size_t i = 0; i < g->n; i++) {
-        struct matrix_sum *s = &g->sums[i];
-
-        for (size_t d = 0; s->dense && d < s->matrix->n_chunks; d++)
-            ps_buf_drop(&s->dense[d].sum);
-    }
-}
 
 static ps_status no_memory(const struct psd_job *job)
 {
@@ -125,28 +126,42 @@ static struct dense_sum *dense_of(struct matrix_sum *s, uint64_t first)
 
 /* Room for the spans of all contributions is counted here, made below. */
 static ps_status prepare_dense(const struct gather *g, struct matrix_sum *s,
-                               const struct ps_range *range, double c)
+                               const struct ps_range *range, double c,
+                               const uint8_t *values)
 {
     struct dense_sum *d = dense_of(s, range->first);
+    struct piece     *piece = psd_scratch_get(g->job->scratch, sizeof(*piece));
 
+    if (!piece)
+        return no_memory(g->job);
     d->spans_room++;
     d->as_is = d->spans_room == 1 && c == 1.0 &&
                !(g->update && psd_scale_changes(g->job->scale, s->matrix));
-    if (d->chunk)
-        return PS_OK;
-    d->chunk = psd_store_chunk(s->matrix, range->first);
-    return psd_store_write(s->matrix, d->chunk);
+    if (d->chunk) {
+        d->last->next = piece;
+    } else {
+        d->chunk = psd_store_chunk(s->matrix, range->first);
+        d->first = piece;
+    }
+    d->last = piece;
+    *piece = (struct piece){ .from = range->first - d->chunk->first,
+                             .to = range->first - d->chunk->first + range->count,
+                             .coefficient = c,
+                             .values = values };
+    return d->spans_room > 1 ? PS_OK : psd_store_write(s->matrix, d->chunk);
 }
 
-static ps_status allocate_sum(const struct gather *g, const struct matrix_sum *s,
+static ps_status allocate_sum(struct gather *g, const struct matrix_sum *s,
                               struct dense_sum *d)
 {
+    const size_t bytes = d->chunk->n * s->matrix->element_bytes;
+
     d->spans = zeroed(g, d->spans_room, sizeof(*d->spans));
     if (!d->spans)
         return no_memory(g->job);
-    if (d->as_is)
-        return PS_OK;
-    return ps_buf_new(&d->sum, d->chunk->n * s->matrix->element_bytes);
+    if (!d->as_is && bytes > g->chunk_bytes)
+        g->chunk_bytes = bytes;
+    return PS_OK;
 }
 
 static ps_status allocate_sums(struct gather *g)
@@ -160,12 +175,10 @@ static ps_status allocate_sums(struct gather *g)
             if (s->dense[k].chunk)
                 st = allocate_sum(g, s, &s->dense[k]);
     }
-    return st;
-}
-
-static void *at(struct ps_buf *b, uint64_t element, size_t element_bytes)
-{
-    return b->data + element * element_bytes;
+    if (st || g->chunk_bytes == 0)
+        return st;
+    g->chunk_sum = psd_scratch_get(g->job->scratch, g->chunk_bytes);
+    return g->chunk_sum ? PS_OK : no_memory(g->job);
 }
 
 /* Makes [from, to) one span, swallowing what it overlaps or touches. */
@@ -190,67 +203,92 @@ static void merge_span(struct dense_sum *d, uint64_t from, uint64_t to)
  * The first contribution to an element is set, later ones are added: 0 + x would turn
  * -0 into +0 depending on who else touched the chunk.
  */
-static void sum_dense(const struct gather *g, const struct matrix_sum *s,
-                      struct dense_sum *d, uint64_t from, uint64_t to, double c,
-                      const uint8_t *values)
+static void sum_piece(const struct gather *g, const struct matrix_sum *s,
+                      struct dense_sum *d, const struct piece *p)
 {
     const uint32_t dtype = s->matrix->spec.dtype;
     const size_t   bytes = s->matrix->element_bytes;
-    uint64_t       done = from;
+    const double   c = p->coefficient;
+    uint8_t *const sum = g->chunk_sum;
+    uint64_t       done = p->from;
 
-    if (d->as_is) {
-        d->only = values;
-        merge_span(d, from, to);
-        return;
-    }
-    for (size_t i = 0; !s->last && i < d->n_spans && done < to; i++) {
+    for (size_t i = 0; !s->last && i < d->n_spans && done < p->to; i++) {
         uint64_t a = d->spans[i].from, b = d->spans[i].to;
 
-        if (b <= done || a >= to)
+        if (b <= done || a >= p->to)
             continue;
         if (a > done) {
-            g->backend->set(dtype, a - done, at(d->sum, done, bytes), c,
-                            values + (done - from) * bytes);
+            g->backend->set(dtype, a - done, sum + done * bytes, c,
+                            p->values + (done - p->from) * bytes);
             done = a;
         }
-        if (b > to)
-            b = to;
-        g->backend->add(dtype, b - done, at(d->sum, done, bytes), c,
-                        values + (done - from) * bytes);
+        if (b > p->to)
+            b = p->to;
+        g->backend->add(dtype, b - done, sum + done * bytes, c,
+                        p->values + (done - p->from) * bytes);
         done = b;
     }
-    if (done < to)
-        g->backend->set(dtype, to - done, at(d->sum, done, bytes), c,
-                        values + (done - from) * bytes);
-    merge_span(d, from, to);
+    if (done < p->to)
+        g->backend->set(dtype, p->to - done, sum + done * bytes, c,
+                        p->values + (done - p->from) * bytes);
+}
+
+static void sum_chunk(const struct gather *g, const struct matrix_sum *s,
+                      struct dense_sum *d)
+{
+    for (const struct piece *p = d->first; p; p = p->next) {
+        if (!d->as_is)
+            sum_piece(g, s, d, p);
+        merge_span(d, p->from, p->to);
+    }
+}
+
+static void *at(struct ps_buf *b, uint64_t element, size_t element_bytes)
+{
+    return b->data + element * element_bytes;
+}
+
+/* The gradient of a span: its sum, or what was pushed. */
+static const void *gradient_of(const struct gather *g, const struct matrix_sum *s,
+                               const struct dense_sum *d, const struct span *span)
+{
+    void *sum;
+
+    if (d->as_is)
+        return d->first->values;
+    sum = g->chunk_sum + span->from * s->matrix->element_bytes;
+    if (g->update)
+        psd_scale_chunk(g->job->scale, g->update, s->matrix, d->chunk, span->from,
+                        span->to, sum);
+    return sum;
+}
+
+static void step_chunk(const struct gather *g, const struct matrix_sum *s,
+                       const struct dense_sum *d, const struct psd_hyper *hyper,
+                       uint32_t kind)
+{
+    const size_t bytes = s->matrix->element_bytes;
+
+    for (size_t k = 0; k < d->n_spans; k++) {
+        const struct span *span = &d->spans[k];
+        void              *state[PSD_STATE_MAX] = { NULL };
+
+        for (uint32_t n = 0; n < s->matrix->n_state; n++)
+            state[n] = at(d->chunk->state[n], span->from, bytes);
+        g->backend->step(kind, s->matrix->spec.dtype, hyper, span->to - span->from,
+                         at(d->chunk->value, span->from, bytes), state,
+                         gradient_of(g, s, d, span));
+    }
 }
 
 static void step_dense(const struct gather *g, const struct matrix_sum *s,
                        const struct psd_hyper *hyper, uint32_t kind)
 {
-    const size_t bytes = s->matrix->element_bytes;
-
     for (size_t i = 0; s->dense && i < s->matrix->n_chunks; i++) {
-        struct dense_sum *d = &s->dense[i];
-
-        for (size_t k = 0; k < d->n_spans; k++) {
-            uint64_t    from = d->spans[k].from;
-            const void *gradient = d->only;
-            void       *state[PSD_STATE_MAX] = { NULL };
-
-            for (uint32_t n = 0; n < s->matrix->n_state; n++)
-                state[n] = at(d->chunk->state[n], from, bytes);
-            if (!d->as_is) {
-                void *sum = at(d->sum, from, bytes);
-
-                if (g->update)
-                    psd_scale_chunk(g->job->scale, g->update, s->matrix, d->chunk, from,
-                                    d->spans[k].to, sum);
-                gradient = sum;
-            }
-            g->backend->step(kind, s->matrix->spec.dtype, hyper, d->spans[k].to - from,
-                             at(d->chunk->value, from, bytes), state, gradient);
-        }
+        if (!s->dense[i].chunk)
+            continue;
+        sum_chunk(g, s, &s->dense[i]);
+        step_chunk(g, s, &s->dense[i], hyper, kind);
     }
 }
 
@@ -274,29 +312,47 @@ static ps_status scale_room(const struct gather *g)
     return st;
 }
 
+/* Bytes of a range in the values of a push. */
+static size_t bytes_of(const struct psd_matrix *m, const struct ps_range *range)
+{
+    size_t bytes = range->count * m->element_bytes;
+
+    if (m->spec.sparse)
+        bytes *= m->spec.cols;
+    return (bytes + 7) / 8 * 8;
+}
+
+static ps_status prepare_one(struct gather *g, const struct psd_contribution *c)
+{
+    const struct psd_held *held = c->held;
+    const uint32_t        *places = held->places;
+    const uint8_t         *values = held->values ? held->values->data : NULL;
+    ps_status              st = PS_OK;
+
+    for (uint32_t k = 0; !st && k < held->n_ranges; k++) {
+        const struct ps_range *range = &held->ranges[k];
+        struct matrix_sum     *s = find_sum(g, range->matrix);
+
+        if (!s && (st = add_sum(g, range->matrix, &s)))
+            return st;
+        if (s->matrix->spec.sparse) {
+            psd_row_sums_expect(&s->rows, range->count, held->distinct);
+            st = psd_store_write_rows(s->matrix, places, range->count);
+            places += range->count;
+        } else {
+            st = prepare_dense(g, s, range, s->means ? c->coefficient : 1.0, values);
+        }
+        values += bytes_of(s->matrix, range);
+    }
+    return st;
+}
+
 static ps_status prepare(struct gather *g, const struct psd_contribution *c, size_t n)
 {
     ps_status st = PS_OK;
 
-    for (size_t i = 0; !st && i < n; i++) {
-        const struct psd_held *held = c[i].held;
-        const uint32_t        *places = held->places;
-
-        for (uint32_t k = 0; !st && k < held->n_ranges; k++) {
-            struct matrix_sum *s = find_sum(g, held->ranges[k].matrix);
-
-            if (!s && (st = add_sum(g, held->ranges[k].matrix, &s)))
-                break;
-            if (!s->matrix->spec.sparse) {
-                st = prepare_dense(g, s, &held->ranges[k],
-                                   s->means ? c[i].coefficient : 1.0);
-                continue;
-            }
-            psd_row_sums_expect(&s->rows, held->ranges[k].count, held->distinct);
-            st = psd_store_write_rows(s->matrix, places, held->ranges[k].count);
-            places += held->ranges[k].count;
-        }
-    }
+    for (size_t i = 0; !st && i < n; i++)
+        st = prepare_one(g, &c[i]);
     if (!st)
         st = allocate_sums(g);
     for (size_t i = 0; !st && i < g->n; i++)
@@ -304,36 +360,27 @@ static ps_status prepare(struct gather *g, const struct psd_contribution *c, siz
     return st ? st : scale_room(g);
 }
 
-static void sum_held(struct gather *g, const struct psd_contribution *contribution)
+/* Dense pieces are summed chunk by chunk, right before the step. */
+static void sum_rows(struct gather *g, const struct psd_contribution *contribution)
 {
     const struct psd_held *held = contribution->held;
     const uint64_t        *keys = contribution->keys;
     const uint32_t        *places = held->places;
     const uint8_t         *values = held->values ? held->values->data : NULL;
 
-    for (uint32_t k = 0; k < held->n_ranges; k++) {
+    for (uint32_t k = 0; places && k < held->n_ranges; k++) {
         const struct ps_range *range = &held->ranges[k];
         struct matrix_sum     *s = find_sum(g, range->matrix);
         double                 c = s->means ? contribution->coefficient : 1.0;
-        size_t                 bytes;
 
-        if (s->matrix->spec.sparse) {
-            psd_row_sums_add(&s->rows, &(struct psd_row_batch){ .n = range->count,
-                                                                .keys = keys,
-                                                                .places = places,
-                                                                .gradients = values,
-                                                                .coefficient = c });
-            keys = keys ? keys + range->count : NULL;
-            places += range->count;
-            bytes = range->count * s->matrix->spec.cols * s->matrix->element_bytes;
-        } else {
-            struct dense_sum *d = dense_of(s, range->first);
-
-            sum_dense(g, s, d, range->first - d->chunk->first,
-                      range->first - d->chunk->first + range->count, c, values);
-            bytes = range->count * s->matrix->element_bytes;
-        }
-        values += (bytes + 7) / 8 * 8;
+        psd_row_sums_add(&s->rows, &(struct psd_row_batch){ .n = range->count,
+                                                            .keys = keys,
+                                                            .places = places,
+                                                            .gradients = values,
+                                                            .coefficient = c });
+        keys = keys ? keys + range->count : NULL;
+        places += range->count;
+        values += bytes_of(s->matrix, range);
     }
 }
 
@@ -363,10 +410,9 @@ ps_status psd_apply(struct psd_job *job, const struct psd_backend *backend,
 
     if (!st) {
         for (size_t i = 0; i < n; i++)
-            sum_held(&g, &contributions[i]);
+            sum_rows(&g, &contributions[i]);
         step(&g, clock);
     }
-    drop_sums(&g);
     return st;
 }
 

@@ -49,14 +49,13 @@ static const struct {
         .batch = 1000,
         .pulls = true },
       3 },
-    /* A push that is held until its iteration closes has its list of ranges, and a
-     * chunk the sum of two workers' gradients. */
+    /* A push that is held until its iteration closes has its list of ranges. */
     { "dense push, bsp",
       { .strategy = PS_BSP,
         .workers = 2,
         .optimiser = PS_SGD,
         .elements = CHUNKS * 262144 },
-      4 },
+      3 },
 };
 
 #define REQUESTS (sizeof(requests) / sizeof(requests[0]))
