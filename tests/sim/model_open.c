@@ -57,6 +57,8 @@ static ps_status open_matrices(struct model *m)
         add_matrix(m, m->s->matrices[i].rows * m->s->matrices[i].cols);
     if (m->s->n_matrices == 0)
         add_matrix(m, ps_simulation_elements(m->s));
+    m->lends = m->n_elements * sizeof(float) > m->c->shards * PS_CHUNK_BYTES / 2 ||
+               m->n_matrices > PS_RANGES_MAX;
     m->gradient = calloc(m->n_elements, sizeof(float));
     m->value = calloc(m->n_elements, sizeof(float));
     return m->gradient && m->value ? PS_OK : no_memory();

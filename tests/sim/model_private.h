@@ -180,6 +180,7 @@ struct model {
     struct ps_matrix_spec *matrices;
     uint64_t               n_elements;       /* of all of them, scaled */
     float                 *gradient, *value; /* [n_elements] of all workers */
+    bool                   lends; /* a push may be several requests to a shard */
 
     uint32_t                n_shard_hosts, n_hosts;
     struct host            *hosts; /* of shards first */

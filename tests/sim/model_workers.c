@@ -57,6 +57,8 @@ ps_status worker_move(struct model *m, struct worker *w, uint32_t moves)
                                       .gradient = m->gradient + first };
         first += m->matrices[i].cols;
     }
+    if (m->lends && moves & PSW_PUSH)
+        moves |= PSW_LENT;
     st = psw_client_move(w->client, m->now_ns, moves, spans, (uint32_t)m->n_matrices,
                          &m->outbox, &w->ticket);
     free(spans);
@@ -121,12 +123,25 @@ void worker_get(struct model *m, struct worker *w, struct message *f)
     message_free(f);
 }
 
+/* Of a large push each request is made when the one before it has left. */
+static bool sends_next(struct model *m, struct worker *w)
+{
+    const struct ps_simulation *s = m->s;
+
+    if (m->lends && w->stage == WORKER_WAITS && !w->actor.out.first &&
+        psw_client_next_tick(w->client) <= m->now_ns) {
+        psw_client_tick(w->client, m->now_ns, &m->outbox);
+        actor_post(m, &w->actor);
+    }
+    return actor_send_next(m, &w->actor, s->worker_message_us, s->worker_push_byte_ns);
+}
+
 bool worker_take(struct model *m, struct thread *t)
 {
     struct worker              *w = (struct worker *)t;
     const struct ps_simulation *s = m->s;
 
-    if (actor_send_next(m, &w->actor, s->worker_message_us, s->worker_push_byte_ns))
+    if (sends_next(m, w))
         return true;
     switch (w->stage) {
     case WORKER_OPENS: break;

@@ -1,0 +1,195 @@
+#!/bin/sh
+# Is what psim says of a cluster true?  Measures on this machine what a byte and a message cost,
+# predicts with that what psd does here with more workers, other optimisers and strategies,
+# and holds both against each other.
+#
+#     paper.sh [ROUNDS]        in the build folder; `make bench-paper`
+#
+# What is measured to be put into the model: kernels, small requests, and of a round of bsp with
+# one worker the server's processor time; of LeNet the computing of one worker.  What is
+# predicted is everything else.  Prints predicted, measured, and the error; ends with 1 when an
+# error exceeds 20 %.
+rounds=${1:-5}
+build=${PSD_BINDIR:-.}
+experiment=${top_srcdir:-..}/conf/experiments/lenet-bsp.yaml
+work=$(mktemp -d "${TMPDIR:-/tmp}/psd-paper-XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+export PSD_BINDIR="$build"
+cores=$(getconf _NPROCESSORS_ONLN)
+bytes=$((64 << 20))
+
+# ---- measuring ---------------------------------------------------------------------------
+measure() {
+    "$build/psbench" --json --quiet --rounds="$rounds" --seconds=0.2 --model=64 \
+        --elements=50000000 "$@" 2>/dev/null
+}
+
+# value CASE [KEY]: of the first line of that case; KEY limit_value: of the one with LIMIT.
+value() {
+    sed -nE "s|.*\"case\":\"$1\".*\"value\":([^,]*),.*|\1|p" "$work/lines" | head -n 1
+}
+
+memory_limit() {
+    sed -nE "s|.*\"case\":\"$1\",\"limit\":\"memory\",\"limit_value\":([^,]*),.*|\1|p" "$work/lines" |
+        head -n 1
+}
+
+# calculate EXPRESSION: of awk; what comes out below 0 is 0.
+calculate() {
+    awk "BEGIN { v = $1; printf \"%.6g\", (v < 0) ? 0 : v }" </dev/null
+}
+
+# Nanoseconds of a byte that a kernel handles so many elements of in a second.
+kernel_ns() {
+    calculate "1e9 / 4 / $(value "kernel/$1")"
+}
+
+# costs TRANSPORT SMALL: into $work/TRANSPORT.yaml.  SMALL: the transport of its messages.
+costs() {
+    cpu=$(value "bsp/$1/1w/sgd/cpu") # of a byte that comes in or goes out
+    copy=$(calculate "1e9 * $(memory_limit "bsp/$1/1w/sgd/cpu")")
+    check=$(kernel_ns memory/finite)
+    step=$(kernel_ns memory/sgd)
+    sum=$(kernel_ns memory/add)
+    carry=$(calculate "(2e9 * $cpu - $check - $step) / 2")
+    # Two cores are busy with a small request: a third each worker, server and the sockets.
+    request=$(calculate "2e6 / $(value "small/$2/push/requests")")
+    wake=$(calculate "(1e6 * $(value "small/$2/push/p50") - $request) / 6")
+    cat >"$work/$1.yaml" <<END
+name: here-$1
+iterations: 20
+warmup: 3
+hosts: { workers: 4096, shards: 256, together: true, cores: $cores, wake_us: $wake }
+network:
+  send_us: $(calculate "$request / 12")
+  receive_us: $(calculate "$request / 12")
+  send_byte_ns: $carry
+  receive_byte_ns: $carry
+shard:
+  message_us: $(calculate "$request / 6")
+  answer_us: $(calculate "$request / 6")
+  check_byte_ns: $check
+  sum_byte_ns: $sum
+  step_byte_ns: $step
+worker:
+  call_us: $(calculate "$request / 9")
+  message_us: $(calculate "$request / 9")
+  push_byte_ns: $copy
+  pull_byte_ns: $copy
+compute: { ms: 0, spread: 0 }
+END
+}
+
+# ---- predicting --------------------------------------------------------------------------
+# predict FILE KEY [KEY=VALUE]...
+predict() {
+    file=$1 key=$2
+    shift 2
+    for set; do
+        shift
+        set -- "$@" --set "$set"
+    done
+    "$build/tests/sim/psim" --model "$file" --json "$@" | sed -nE "s|.*\"$key\":([^,}]*)[,}].*|\1|p"
+}
+
+worst=0
+# compare NAME PREDICTED MEASURED UNIT
+compare() {
+    awk -v name="$1" -v p="$2" -v m="$3" -v unit="$4" 'BEGIN {
+        printf "%-34s %12.4g %12.4g %-6s %+6.1f %%\n", name, p, m, unit, (p / m - 1) * 100 }'
+    off=$(calculate "($2) / ($3) - 1")
+    off=$(calculate "$off + 1 - ($2) / ($3) + $off") # without its sign
+    worst=$(calculate "($off > $worst) ? $off : $worst")
+}
+
+compare_rounds() {
+    for n in 1 2 4; do
+        compare "bsp, $1, $n workers, 64 MiB, sgd" \
+            "$(predict "$work/$1.yaml" iteration_p50 workers=$n model.bytes=$bytes)" \
+            "$(value "bsp/$1/${n}w/sgd/round")" s
+    done
+    compare "bsp, $1, 2 workers, 64 MiB, adam" \
+        "$(predict "$work/$1.yaml" iteration_p50 workers=2 model.bytes=$bytes model.optimiser=adam \
+            shard.step_byte_ns="$(kernel_ns memory/adam)")" \
+        "$(value "bsp/$1/2w/adam/round")" s
+}
+
+# ---- LeNet -------------------------------------------------------------------------------
+batch=32
+iterations=400
+
+# lenet [KEY=VALUE]...: iterations of a worker per second, into $rate, and $share exchanging.
+lenet() {
+    count=1
+    for set; do
+        shift
+        case $set in workers.count=*) count=${set#*=} ;; esac
+        set -- "$@" --set "$set"
+    done
+    rm -rf "$work/run"
+    "$build/psexp" run "$experiment" --out "$work/run" --set train.layerwise=false \
+        --set servers.shards=1 --set train.batch=$batch --set train.epochs=2 --set test.limit=100 \
+        "$@" >"$work/run.out" 2>&1 || { cat "$work/run.out"; exit 1; }
+    rate=$(sed -nE 's/.*"samples_per_second": ([^,]*),.*/\1/p' "$work/run/summary.json" | head -n 1)
+    rate=$(calculate "$rate / $batch / $count")
+    share=$(awk -F'"value":' '/exchange_share/ { sum += $2; n++ } END { print sum / n }' \
+        "$work/run/metrics.jsonl")
+    pushed=$(sed -nE 's/.*"bytes_pushed": ([^,]*),.*/\1/p' "$work/run/summary.json" | head -n 1)
+    pushes=$(sed -nE 's/.*"pushes": ([^,]*),.*/\1/p' "$work/run/summary.json" | head -n 1)
+}
+
+samples() {
+    echo $((iterations * batch * $1))
+}
+
+# compare_lenet NAME WORKERS "PSEXP KEYS" "PSIM KEYS"
+compare_lenet() {
+    # shellcheck disable=SC2086
+    lenet workers.count="$2" train.limit="$(samples "$2")" $3
+    # shellcheck disable=SC2086
+    predicted=$(predict "$work/lenet.yaml" iterations_per_second workers="$2" $4)
+    compare "$1" "$predicted" "$rate" iter/s
+}
+
+compare_lenets() {
+    lenet workers.count=1 train.limit="$(samples 1)"
+    ms=$(calculate "1e3 * (1 - $share) / $rate")
+    step=$(kernel_ns memory/nesterov)
+    { sed 's/^compute:.*//; s/^  step_byte_ns:.*/  step_byte_ns: '"$step"'/' "$work/shm.yaml"
+        echo "model: { bytes: $(calculate "$pushed / $pushes" | awk '{ printf "%d", $1 }') }"
+        echo "compute: { ms: $ms, spread: 0.05 }"; } >"$work/lenet.yaml"
+    for strategy in bsp asp ssp backup; do
+        { cat "$work/lenet.yaml"; echo "strategies: [{ strategy: $strategy }]"; } >"$work/$strategy.yaml"
+    done
+    compare "LeNet, 1 worker" "$(predict "$work/lenet.yaml" iterations_per_second workers=1)" "$rate" iter/s
+    compare_lenet "LeNet, 2 workers, bsp" 2 "" ""
+    mv "$work/asp.yaml" "$work/lenet.yaml"
+    compare_lenet "LeNet, 2 workers, asp" 2 "job.strategy=asp" ""
+    compare_lenet "LeNet, 4 workers, asp" 4 "job.strategy=asp" ""
+    iterations=100
+    sleeps="compute.sleeps=true compute.ms=40 compute.spread=0"
+    slow="$sleeps compute.slow.share=0.25 compute.slow.factor=3"
+    slows="workers.pace=0.04 workers.slow.rank=3 workers.slow.factor=3"
+    compare_lenet "40 ms asleep, 4 workers, asp" 4 "job.strategy=asp workers.pace=0.04" "$sleeps"
+    mv "$work/bsp.yaml" "$work/lenet.yaml"
+    compare_lenet "40 ms asleep, 4 workers, bsp" 4 "workers.pace=0.04" "$sleeps"
+    compare_lenet "one of 4 three times as slow, bsp" 4 "$slows" "$slow"
+}
+
+# ---- all of it ---------------------------------------------------------------------------
+printf 'measuring, %s rounds\n' "$rounds"
+measure --only='kernel/memory/*' --only='small/*/push/*' --only='bsp/*/1w/sgd/*' \
+    --only='bsp/*/[24]w/sgd/round' --only='bsp/*/2w/adam/round' >"$work/lines"
+for transport in tcp ipc shm; do
+    [ "$transport" = tcp ] && small=tcp || small=ipc
+    costs $transport $small
+done
+echo; cat "$work/tcp.yaml"; echo
+printf '%-34s %12s %12s %-6s %8s\n' '' predicted measured '' error
+for transport in tcp ipc shm; do
+    compare_rounds $transport
+done
+compare_lenets
+printf 'largest error: %.1f %%\n' "$(calculate "$worst * 100")"
+awk "BEGIN { exit $worst > 0.2 }" </dev/null
