@@ -99,6 +99,17 @@ void psw_client_sign(const struct psw_client *c, struct ps_header *h)
         h->token = "";
 }
 
+/* May the shard keep it for longer than its turn?  Under bsp and backup so may a push:
+ * one for an iteration behind the open one. */
+static bool may_wait(const struct ps_job_spec *job, const struct ps_header *h)
+{
+    if (job->ack == PS_ACK_DURABLE && h->flags & PS_FLAG_FINISH)
+        return true;
+    if (job->strategy == PS_ASP)
+        return false;
+    return job->strategy != PS_SSP || h->kind == PS_MSG_PULL || h->flags & PS_FLAG_PULL;
+}
+
 /* Numbers, signs and encodes; the caller adds frames and hangs it into a lane. */
 ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
                           struct ps_header *h, uint32_t n_pieces,
@@ -116,6 +127,7 @@ ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
     r->kind = h->kind;
     r->flags = h->flags;
     r->clock = h->clock;
+    r->may_wait = may_wait(&c->options.job, h);
     r->n_pieces = n_pieces;
     st = ps_wire_encode(h, &r->parcel.head);
     if (st) {

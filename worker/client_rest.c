@@ -33,11 +33,11 @@ static ps_status check_rest(struct psw_client *c)
 static struct psw_request *under_way(const struct psw_client *c,
                                      const struct psw_shard  *sh)
 {
-    struct psw_request *r = sh->lane.queue.first;
+    struct psw_request *r = NULL;
 
-    while (r &&
-           !(r->kind == PS_MSG_PUSH && r->flags & PS_FLAG_REST && r->clock == c->clock))
-        r = r->next;
+    while ((r = psw_lane_next(&sh->lane, r)))
+        if (r->kind == PS_MSG_PUSH && r->flags & PS_FLAG_REST && r->clock == c->clock)
+            break;
     return r;
 }
 

@@ -52,12 +52,10 @@ bool psw_resume_begins(const struct psw_client *c, const struct psw_lane *lane,
 /* What the caller has asked the coordinator waits; what a resume has asked goes. */
 static void hold(struct psw_client *c)
 {
-    struct psw_queue    all = c->coordinator.queue;
+    struct psw_queue    all = { 0 };
     struct psw_request *next;
 
-    c->coordinator.queue = (struct psw_queue){ 0 };
-    c->coordinator.n_sent = 0;
-    c->coordinator.sent_bytes = 0;
+    psw_lane_empty(&c->coordinator, &all);
     for (struct psw_request *r = all.first; r; r = next) {
         next = r->next;
         if (psw_resume_owns(r) || r->kind == PS_MSG_BYE)

@@ -389,7 +389,7 @@ int ps_done(ps_ticket *ticket)
     ps_worker *w = ticket ? psw_ticket_owner(ticket) : NULL;
 
     /* Where ps_wait would fail at once it would not block. */
-    if (!w || psw_begin(w) || psw_progress(w))
+    if (!w || psw_begin(w) || psw_round(w, 0))
         return 1;
     return psw_ticket_done(ticket);
 }

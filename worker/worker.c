@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FAREWELL_MS 200 /* for a goodbye that nobody waits for */
+#define FAREWELL_MS 200         /* for a goodbye that nobody waits for */
+#define LOOK_NS UINT64_C(50000) /* between two looks of calls that do not wait */
 
 const char *ps_why(void)
 {
@@ -53,10 +54,15 @@ static struct ps_link *link_for(const ps_worker *w, const struct ps_route *route
 /* What cannot be sent now is as good as lost, and resent like it. */
 static void deliver(ps_worker *w)
 {
-    for (size_t i = 0; i < w->outbox.n; i++) {
-        struct ps_link *link = link_for(w, &w->outbox.parcels[i].route);
+    struct ps_parcel *parcels = w->outbox.parcels;
 
-        if (link && ps_link_send(link, &w->outbox.parcels[i]))
+    for (size_t at = 0, n; at < w->outbox.n; at += n) {
+        struct ps_link *link = link_for(w, &parcels[at].route);
+
+        for (n = 1; at + n < w->outbox.n; n++)
+            if (!ps_route_same(&parcels[at + n].route, &parcels[at].route))
+                break;
+        if (link && ps_link_send_all(link, parcels + at, n))
             ps_log(PS_LOG_DEBUG, "worker: %s", ps_log_last_error());
     }
     ps_outbox_clear(&w->outbox);
@@ -138,7 +144,8 @@ static void receive(ps_worker *w, struct ps_link *link, const struct ps_route *f
         p.route = *from;
         psw_client_handle(w->client, ps_now_ns(), &p, &w->outbox);
         follow_shards(w);
-        deliver(w);
+        if (!ps_link_has_more(link))
+            deliver(w);
     }
 }
 
@@ -194,15 +201,19 @@ ps_status psw_round(ps_worker *w, uint64_t then_ns)
         if (w->polls[2 + i].ready)
             receive(w, w->links[i],
                     &(struct ps_route){ .kind = PS_ROUTE_SHARD, .index = (uint16_t)i });
-    psw_client_tick(w->client, ps_now_ns(), &w->outbox);
+    w->looked_ns = ps_now_ns();
+    psw_client_tick(w->client, w->looked_ns, &w->outbox);
     deliver(w);
     tell_heart(w);
     return PS_OK;
 }
 
+/* A look asks the kernel several times, which would be most of what a small request
+ * costs; whoever waits looks anyway. */
 ps_status psw_progress(ps_worker *w)
 {
-    return psw_round(w, 0);
+    deliver(w);
+    return w->started_ns - w->looked_ns < LOOK_NS ? PS_OK : psw_round(w, 0);
 }
 
 uint64_t psw_heard_beat_ns(const ps_worker *w)

@@ -33,6 +33,7 @@ struct ps_worker {
     char               coordinator[PS_ENDPOINT_BYTES];
     uint32_t           timeout_ms;
     uint64_t           started_ns; /* of the call in progress */
+    uint64_t           looked_ns;  /* for messages, last */
     uint64_t           gone_ns;    /* when the server was given up; 0: it was not */
     uint64_t           missed;     /* ps_train: iterations before it joined */
     uint64_t           own_epochs; /* ps_train: that have ended, with own_data; */
@@ -82,7 +83,8 @@ void      psw_let_go(ps_worker *worker, uintptr_t outside);
 /* Sends, waits for something to come (at most until then), receives. */
 ps_status psw_round(ps_worker *worker, uint64_t then_ns) PS_CHECKED;
 
-/* Sends what is to be sent, takes what has come; waits for nothing. */
+/* Sends what is to be sent and, if that was not done just now, takes what has come;
+ * waits for nothing. */
 ps_status psw_progress(ps_worker *worker) PS_CHECKED;
 
 /* When the heartbeat was last answered; 0: never. */

@@ -78,6 +78,21 @@ ps_status ps_buf_view(struct ps_buf **out, struct ps_buf *whole, size_t offset,
     return st;
 }
 
+struct ps_buf *ps_buf_place(void *at, struct ps_buf *whole, void *data, size_t bytes)
+{
+    struct ps_buf *b = at;
+
+    *b = (struct ps_buf){ .data = data,
+                          .len = bytes,
+                          .room = bytes,
+                          .placed = true,
+                          .release = drop_whole,
+                          .owner = ps_buf_share(whole),
+                          .segment = whole->segment };
+    atomic_init(&b->owners, 1);
+    return b;
+}
+
 void ps_buf_drop(struct ps_buf **b)
 {
     struct ps_buf *gone = *b;
@@ -86,6 +101,10 @@ void ps_buf_drop(struct ps_buf **b)
     /* acq_rel: the last owner must see every write made by the others. */
     if (!gone || atomic_fetch_sub_explicit(&gone->owners, 1, memory_order_acq_rel) > 1)
         return;
+    if (gone->placed) {
+        gone->release(gone->owner); /* which may be the end of this memory, too */
+        return;
+    }
     if (gone->release)
         gone->release(gone->owner);
     free(gone);

@@ -27,6 +27,7 @@ struct ps_buf {
     size_t      len;  /* bytes in use */
     size_t      room; /* bytes allocated, >= len */
     atomic_uint owners;
+    bool        placed;           /* this struct lies in memory of another block */
     void (*release)(void *owner); /* NULL: `data` follows this struct in memory */
     void              *owner;
     struct ps_segment *segment; /* of a heap (heap.h), where `data` lies; NULL: none */
@@ -51,6 +52,10 @@ struct ps_buf *ps_buf_share(struct ps_buf *b);
 /* A part of a block as a block of its own; the whole is held as long. */
 ps_status ps_buf_view(struct ps_buf **out, struct ps_buf *whole, size_t offset,
                       size_t bytes) PS_CHECKED;
+
+/* The same without an allocation: the struct itself is put to `at`, memory of the whole
+ * block's own that nobody else uses. */
+struct ps_buf *ps_buf_place(void *at, struct ps_buf *whole, void *data, size_t bytes);
 
 /* NULL is fine; *b becomes NULL. */
 void ps_buf_drop(struct ps_buf **b);

@@ -13,8 +13,10 @@
 #define PS_HEADER_BYTES (16u << 10)                   /* most that one header takes */
 #define PS_FRAME_BYTES (PS_CHUNK_BYTES + (64u << 10)) /* most that one frame takes */
 #define PS_FRAMES_MAX 32u                             /* payload frames of a message */
-#define PS_RANGES_MAX 256u                            /* ranges of a request */
-#define PS_REPORTS_MAX 64u                            /* metric records of a message */
+#define PS_GROUP_MAX 64u           /* small messages that travel as one, */
+#define PS_GROUP_BYTES (32u << 10) /* and what they take together */
+#define PS_RANGES_MAX 256u         /* ranges of a request */
+#define PS_REPORTS_MAX 64u         /* metric records of a message */
 
 #define PS_LIST_MAX 32u        /* matrices of a message */
 #define PS_STATS_MAX 256u      /* job accounts of a message */

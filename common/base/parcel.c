@@ -29,6 +29,21 @@ void ps_parcel_drop(struct ps_parcel *p)
     p->n_frames = 0;
 }
 
+static size_t padded(size_t bytes)
+{
+    return (bytes + 7) / 8 * 8;
+}
+
+/* Two numbers and one for each frame, the header, the frames. */
+size_t ps_parcel_room(const struct ps_parcel *p)
+{
+    size_t room = padded((2 + p->n_frames) * sizeof(uint32_t)) + padded(p->head->len);
+
+    for (uint32_t i = 0; i < p->n_frames; i++)
+        room += padded(p->frames[i]->len);
+    return room;
+}
+
 ps_status ps_outbox_put(struct ps_outbox *out, struct ps_parcel *p)
 {
     if (out->n == out->room) {

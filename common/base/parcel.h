@@ -43,6 +43,9 @@ void ps_parcel_share(struct ps_parcel *out, const struct ps_parcel *in);
 /* Drops every buffer; the parcel is empty afterwards. */
 void ps_parcel_drop(struct ps_parcel *p);
 
+/* What it takes of PS_GROUP_BYTES among others that travel as one message. */
+size_t ps_parcel_room(const struct ps_parcel *p);
+
 /* Parcels in the order in which they are to leave. */
 struct ps_outbox {
     struct ps_parcel *parcels;

@@ -22,6 +22,7 @@ struct ps_link {
     uint8_t          name[PSN_NAME_BYTES]; /* of the server behind it */
     bool             sign;                 /* the server has to hear of the near */
     uint64_t         ask_ns, pause_ns;     /* when to ask next where it is; 0: never */
+    struct psn_group group; /* what came last, as far as nobody has taken it */
 };
 
 static ps_status check_peer(const char *endpoint)
@@ -75,6 +76,7 @@ void ps_link_close(struct ps_link **link, int linger_ms)
     *link = NULL;
     if (!l)
         return;
+    psn_group_clear(&l->group);
     psn_near_drop(&l->near);
     close_socket(&l->side, linger_ms);
     close_socket(&l->socket, linger_ms);
@@ -148,6 +150,10 @@ static ps_status open_envelope(struct ps_link *l, const struct psn_envelope *e,
             l->near = NULL;
         return PS_ERR_TIMEOUT;
     }
+    if (e->kind == PSN_GROUP) {
+        psn_group_next(&l->group, p);
+        return PS_OK;
+    }
     if (e->kind != PSN_LOANS || !l->near ||
         memcmp(e->name, psn_near_key(l->near), PSN_KEY_BYTES) != 0)
         return PS_ERR_BAD_MESSAGE;
@@ -165,30 +171,64 @@ static bool lends_too_little(const struct ps_parcel *p)
 
 /* ---- messages ------------------------------------------------------------------ */
 
-ps_status ps_link_send(struct ps_link *l, struct ps_parcel *p)
+/* The first `n` of a group that takes `bytes`; n 1: one alone. */
+static ps_status send_some(const struct ps_link *l, struct ps_parcel *parcels, size_t n,
+                           size_t bytes, bool sign)
 {
-    ps_status st;
-    bool      sign;
+    struct psn_near *near = ps_link_is_near(l) ? l->near : NULL;
+    void            *socket = near && l->side ? l->side : l->socket;
+
+    if (n == 1)
+        return ps_multipart_send(socket, false, parcels, near, sign);
+    return ps_multipart_send_group(socket, false, parcels, n, bytes,
+                                   sign ? psn_near_key(near) : NULL);
+}
+
+ps_status ps_link_send_all(struct ps_link *l, struct ps_parcel *parcels, size_t n)
+{
+    ps_status st = PS_OK, sent;
+    bool      is_up = ps_link_is_near(l), sign = false;
 
     if (!l->near && l->ask_ns && l->ask_ns < ps_now_ns())
         ask(l);
-    if (!l->near || !psn_near_is_up(l->near))
-        return ps_multipart_send(l->socket, false, p, NULL, false);
-    psn_near_sweep(l->near);
-    sign = psn_near_has_returned(l->near) || l->sign;
-    st = ps_multipart_send(l->side ? l->side : l->socket, false, p, l->near, sign);
-    l->sign = sign && st != PS_OK;
+    if (is_up) {
+        psn_near_sweep(l->near);
+        sign = psn_near_has_returned(l->near) || l->sign;
+    }
+    for (size_t at = 0, together; at < n; at += together) {
+        size_t bytes;
+
+        together = psn_group_count(parcels + at, n - at, &bytes);
+        sent = send_some(l, parcels + at, together, bytes, sign);
+        sign = sign && sent != PS_OK;
+        st = st ? st : sent;
+    }
+    if (is_up)
+        l->sign = sign;
     return st;
+}
+
+ps_status ps_link_send(struct ps_link *l, struct ps_parcel *p)
+{
+    return ps_link_send_all(l, p, 1);
+}
+
+bool ps_link_has_more(const struct ps_link *l)
+{
+    return l->group.block != NULL;
 }
 
 ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out)
 {
     struct psn_envelope e;
-    ps_status           st =
-        l->side ? ps_multipart_receive(l->side, false, out, &e) : PS_ERR_TIMEOUT;
+    ps_status           st = PS_ERR_TIMEOUT;
 
+    if (psn_group_next(&l->group, out))
+        return PS_OK;
+    if (l->side)
+        st = ps_multipart_receive(l->side, false, out, &e, &l->group);
     if (st == PS_ERR_TIMEOUT)
-        st = ps_multipart_receive(l->socket, false, out, &e);
+        st = ps_multipart_receive(l->socket, false, out, &e, &l->group);
     if (!st && e.kind != PSN_NONE) {
         st = open_envelope(l, &e, out);
         if (st)

@@ -31,15 +31,22 @@ static void close_from(struct parts *m, uint32_t first)
         zmq_msg_close(&m->part[i]);
 }
 
-static ps_status add_copy(struct parts *m, const void *data, size_t bytes)
+static ps_status add_room(struct parts *m, size_t bytes)
 {
     if (zmq_msg_init_size(&m->part[m->n], bytes))
         return ps_fail(PS_ERR_NO_MEMORY, "message: no memory for a part of %zu bytes",
                        bytes);
-    if (bytes > 0)
-        memcpy(zmq_msg_data(&m->part[m->n]), data, bytes);
     m->n++;
     return PS_OK;
+}
+
+static ps_status add_copy(struct parts *m, const void *data, size_t bytes)
+{
+    ps_status st = add_room(m, bytes);
+
+    if (!st && bytes > 0)
+        memcpy(zmq_msg_data(&m->part[m->n - 1]), data, bytes);
+    return st;
 }
 
 /* On one of ZeroMQ's threads, when the bytes have left. */
@@ -198,12 +205,37 @@ ps_status ps_multipart_send(void *socket, bool router, struct ps_parcel *p,
     return st;
 }
 
+ps_status ps_multipart_send_group(void *socket, bool router, struct ps_parcel *parcels,
+                                  size_t n, size_t bytes, const uint8_t *key)
+{
+    struct parts m;
+    bool         nothing;
+    ps_status    st = PS_OK;
+
+    m.n = 0;
+    if (router)
+        st = add_copy(&m, parcels->route.id, parcels->route.bytes);
+    if (!st)
+        st = add_room(&m, bytes);
+    if (!st)
+        psn_group_write(parcels, n, key, zmq_msg_data(&m.part[m.n - 1]));
+    for (size_t i = 0; i < n; i++)
+        ps_parcel_drop(&parcels[i]);
+    if (!st)
+        return send_parts(socket, &m, &nothing);
+    close_from(&m, 0);
+    return st;
+}
+
 ps_status ps_multipart_say(void *socket, const struct ps_route *to,
                            const struct psn_envelope *e)
 {
-    struct parts m = { 0 };
+    struct parts m;
     bool         nothing;
-    ps_status    st = to ? add_copy(&m, to->id, to->bytes) : PS_OK;
+    ps_status    st;
+
+    m.n = 0;
+    st = to ? add_copy(&m, to->id, to->bytes) : PS_OK;
 
     if (!st)
         st = add_envelope(&m, e);
@@ -263,8 +295,22 @@ static bool is_envelope(zmq_msg_t *part)
     return zmq_msg_size(part) > 0 && *(const uint8_t *)zmq_msg_data(part) == 0;
 }
 
+static ps_status take_envelope(struct psn_envelope *e, struct psn_group *group,
+                               zmq_msg_t *part)
+{
+    const uint8_t *data = zmq_msg_data(part);
+    size_t         bytes = zmq_msg_size(part);
+
+    if (!psn_group_is(data, bytes))
+        return psn_envelope_read(e, data, bytes);
+    if (zmq_msg_more(part))
+        return PS_ERR_BAD_MESSAGE; /* it is all there is */
+    e->kind = PSN_GROUP;
+    return psn_group_open(group, data, bytes, e->name);
+}
+
 static ps_status take_part(struct ps_parcel *out, struct psn_envelope *e,
-                           uint32_t number, zmq_msg_t *part)
+                           struct psn_group *group, uint32_t number, zmq_msg_t *part)
 {
     size_t    bytes = zmq_msg_size(part);
     ps_status st;
@@ -272,7 +318,7 @@ static ps_status take_part(struct ps_parcel *out, struct psn_envelope *e,
     if (number == ADDRESS_PART)
         return take_address(&out->route, part);
     if (number == ENVELOPE_PART)
-        return psn_envelope_read(e, zmq_msg_data(part), bytes);
+        return take_envelope(e, group, part);
     if (number == HEAD_PART)
         return bytes == 0 || bytes > PS_HEADER_BYTES ? PS_ERR_BAD_MESSAGE
                                                      : take_buf(&out->head, part);
@@ -300,7 +346,7 @@ static ps_status receive_part(void *socket, zmq_msg_t *part)
 }
 
 ps_status ps_multipart_receive(void *socket, bool router, struct ps_parcel *out,
-                               struct psn_envelope *e)
+                               struct psn_envelope *e, struct psn_group *group)
 {
     ps_status st = PS_OK, got;
     uint32_t  number = router ? ADDRESS_PART : ENVELOPE_PART;
@@ -319,7 +365,7 @@ ps_status ps_multipart_receive(void *socket, bool router, struct ps_parcel *out,
         if (number == ENVELOPE_PART && !is_envelope(&part))
             number = HEAD_PART;
         if (st == PS_OK)
-            st = take_part(out, e, number++, &part);
+            st = take_part(out, e, group, number++, &part);
         zmq_msg_close(&part);
     } while (more); /* also after a failure: the rest must not pass for a message */
     if (st == PS_OK && !out->head && (e->kind == PSN_NONE || e->kind == PSN_LOANS))

@@ -64,6 +64,7 @@ enum psn_kind {
     PSN_WHERE = 1, /* link: is there a server on this host? */
     PSN_HERE = 2,  /* server: under this name */
     PSN_LOANS = 3, /* which near it is of, and loans for the message behind it */
+    PSN_GROUP = 4, /* which near it may be of, and messages; group.h */
 };
 
 struct psn_envelope {

@@ -92,12 +92,15 @@ ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
     zmq_pollitem_t  items[3 * PS_POLLS_MAX];
     struct ps_poll *of[3 * PS_POLLS_MAX];
     int             n_items = 0, n_own;
+    bool            has_more = false;
 
     if (n > PS_POLLS_MAX)
         return ps_fail(PS_ERR_LIMIT, "net: waiting for %zu sources, at most %u", n,
                        PS_POLLS_MAX);
     for (size_t i = 0; i < n; i++) {
-        polls[i].ready = false;
+        polls[i].ready = (polls[i].server && ps_server_has_more(polls[i].server)) ||
+                         (polls[i].link && ps_link_has_more(polls[i].link));
+        has_more = has_more || polls[i].ready;
         if (item_of(&polls[i], &items[n_items]))
             of[n_items++] = &polls[i];
         if (side_item_of(&polls[i], &items[n_items]))
@@ -107,7 +110,7 @@ ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
     for (size_t i = 0; i < n; i++)
         if (near_item_of(&polls[i], &items[n_items]))
             of[n_items++] = &polls[i];
-    if (zmq_poll(items, n_items, timeout_ms) < 0)
+    if (zmq_poll(items, n_items, has_more ? 0 : timeout_ms) < 0)
         return errno == EINTR ? PS_OK
                               : ps_fail(PS_ERR_SYSTEM, "net: cannot wait: %s",
                                         zmq_strerror(errno));

@@ -82,12 +82,26 @@ ps_status ps_server_send(struct ps_server *s, struct ps_parcel *p) PS_CHECKED;
 ps_status ps_link_send(struct ps_link *l, struct ps_parcel *p) PS_CHECKED;
 
 /*
+ * Each of parcels[n], in order.  Small ones that follow one another to the same peer
+ * travel as one message: PS_GROUP_MAX of them, PS_GROUP_BYTES together, at most (see
+ * ps_parcel_room).  Fails as the first one that could not be sent; the others were.
+ */
+ps_status ps_server_send_all(struct ps_server *s, struct ps_parcel *parcels,
+                             size_t n) PS_CHECKED;
+ps_status ps_link_send_all(struct ps_link *l, struct ps_parcel *parcels,
+                           size_t n) PS_CHECKED;
+
+/*
  * One parcel that is there already; PS_ERR_TIMEOUT when there is none, or the next one
  * was malformed and is dropped.  From a server its route is the sender's; from a link
  * the route is empty.
  */
 ps_status ps_server_receive(struct ps_server *s, struct ps_parcel *out) PS_CHECKED;
 ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out) PS_CHECKED;
+
+/* Does the next parcel belong to the message of the last one?  Then it is there. */
+bool ps_server_has_more(const struct ps_server *s);
+bool ps_link_has_more(const struct ps_link *l);
 
 ps_status ps_signal_new(struct ps_signal **out) PS_CHECKED;
 void      ps_signal_free(struct ps_signal **s);

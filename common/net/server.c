@@ -14,7 +14,8 @@
 
 struct ps_server {
     void            *socket;
-    struct psn_port *port; /* NULL: it does not share */
+    struct psn_port *port;  /* NULL: it does not share */
+    struct psn_group group; /* what came last, as far as nobody has taken it */
     uint64_t         dropped;
     char             endpoint[PS_ENDPOINT_BYTES]; /* as bound */
 };
@@ -130,6 +131,7 @@ void ps_server_close(struct ps_server **server)
         unlink(file_of(s->endpoint));
     if (s->socket)
         zmq_close(s->socket);
+    psn_group_clear(&s->group);
     psn_port_close(&s->port);
     free(s);
 }
@@ -189,6 +191,22 @@ static void say_here(struct ps_server *s, const struct ps_route *to)
         ps_log(PS_LOG_DEBUG, "%s: a peer was not told the name", s->endpoint);
 }
 
+/* The first of its parcels; the others are there already. */
+static ps_status open_group(struct ps_server *s, const struct psn_envelope *e,
+                            struct ps_parcel *p)
+{
+    static const uint8_t none[PSN_KEY_BYTES];
+    struct psn_near     *near = NULL;
+
+    if (s->port && memcmp(e->name, none, sizeof(none)) != 0)
+        near = psn_port_from(s->port, e->name, &p->route);
+    if (near)
+        psn_near_sweep(near);
+    s->group.route = p->route;
+    psn_group_next(&s->group, p);
+    return PS_OK;
+}
+
 /* PS_ERR_TIMEOUT: it was for this room. */
 static ps_status open_envelope(struct ps_server *s, const struct psn_envelope *e,
                                struct ps_parcel *p)
@@ -199,6 +217,8 @@ static ps_status open_envelope(struct ps_server *s, const struct psn_envelope *e
         say_here(s, &p->route);
         return PS_ERR_TIMEOUT;
     }
+    if (e->kind == PSN_GROUP)
+        return open_group(s, e, p);
     near = e->kind == PSN_LOANS && s->port ? psn_port_from(s->port, e->name, &p->route)
                                            : NULL;
     if (!near)
@@ -216,11 +236,48 @@ ps_status ps_server_send(struct ps_server *s, struct ps_parcel *p)
     return ps_multipart_send(s->socket, true, p, near, false);
 }
 
+/* How many of parcels[n] are for the peer of the first one. */
+static size_t count_same(const struct ps_parcel *parcels, size_t n)
+{
+    size_t same = 1;
+
+    while (same < n && ps_route_same(&parcels[same].route, &parcels[0].route))
+        same++;
+    return same;
+}
+
+ps_status ps_server_send_all(struct ps_server *s, struct ps_parcel *parcels, size_t n)
+{
+    ps_status st = PS_OK, sent;
+
+    for (size_t at = 0, together; at < n; at += together) {
+        size_t bytes;
+
+        together =
+            psn_group_count(parcels + at, count_same(parcels + at, n - at), &bytes);
+        if (together == 1)
+            sent = ps_server_send(s, &parcels[at]);
+        else
+            sent = ps_multipart_send_group(s->socket, true, parcels + at, together,
+                                           bytes, NULL);
+        st = st ? st : sent;
+    }
+    return st;
+}
+
+bool ps_server_has_more(const struct ps_server *s)
+{
+    return s->group.block != NULL;
+}
+
 ps_status ps_server_receive(struct ps_server *s, struct ps_parcel *out)
 {
     struct psn_envelope e;
-    ps_status           st = ps_multipart_receive(s->socket, true, out, &e);
+    ps_status           st;
 
+    if (psn_group_next(&s->group, out))
+        return PS_OK;
+    st = ps_multipart_receive(s->socket, true, out, &e, &s->group);
     if (!st && e.kind != PSN_NONE) {
         st = open_envelope(s, &e, out);
         if (st)

@@ -10,6 +10,9 @@
 /* Messages between two looks at the stop signal. */
 #define BATCH 64
 
+/* What was taken in or is to leave by then is worth a message of its own. */
+#define DELIVER_BYTES (64u << 10)
+
 struct psd_shard_thread {
     pthread_t         thread;
     struct ps_signal *failed; /* the daemon's */
@@ -29,13 +32,11 @@ struct psd_shard_thread {
 /* What cannot be delivered is dropped: who wanted it asks again. */
 static void deliver(struct psd_shard_thread *t)
 {
-    for (size_t i = 0; i < t->out.n; i++) {
-        ps_status st = ps_server_send(t->server, &t->out.parcels[i]);
+    ps_status st = ps_server_send_all(t->server, t->out.parcels, t->out.n);
 
-        if (st)
-            ps_log(PS_LOG_DEBUG, "%s: an answer was not delivered: %s", t->endpoint,
-                   ps_status_text(st));
-    }
+    if (st)
+        ps_log(PS_LOG_DEBUG, "%s: an answer was not delivered: %s", t->endpoint,
+               ps_status_text(st));
     ps_outbox_clear(&t->out);
 }
 
@@ -96,20 +97,42 @@ static void take_answers(struct psd_shard_thread *t)
 
 /* ---- messages -------------------------------------------------------------------- */
 
-/* Handles what is there, at most a batch.  PS_ERR_TIMEOUT: nothing more is there. */
+static size_t bytes_of(const struct ps_parcel *parcels, size_t n)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < n; i++)
+        bytes += ps_parcel_room(&parcels[i]);
+    return bytes;
+}
+
+/*
+ * Handles what is there, at most a batch.  PS_ERR_TIMEOUT: nothing more is there.
+ * Answers of a batch leave together, as far as they are small; nobody waits for one
+ * while another's large push is added.
+ */
 static ps_status serve_batch(struct psd_shard_thread *t)
 {
     struct ps_parcel p;
+    size_t           bytes = 0;
+    ps_status        st = PS_OK;
 
-    for (int i = 0; i < BATCH; i++) {
-        ps_status st = ps_server_receive(t->server, &p);
+    for (int i = 0; st == PS_OK && i < BATCH; i++) {
+        size_t n_before = t->out.n;
 
+        st = ps_server_receive(t->server, &p);
         if (st)
-            return st;
+            break;
+        bytes += bytes_of(&p, 1);
         psd_shard_handle(t->shard, ps_now_ns(), &p, &t->out);
-        put_errands(t);
+        bytes += bytes_of(t->out.parcels + n_before, t->out.n - n_before);
+        if (bytes >= DELIVER_BYTES) {
+            put_errands(t);
+            bytes = 0;
+        }
     }
-    return PS_OK;
+    put_errands(t);
+    return st;
 }
 
 /* For poll: rounded up, -1 for never. */

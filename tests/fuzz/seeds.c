@@ -287,6 +287,22 @@ static const struct seed nears[] = {
                                                                "\x01\x00\x00\x00"),
 };
 
+/* ---- small messages that travel as one ------------------------------------------ */
+
+#define GROUP(n) "\0\x04\x01\0" n "\0\0\0" KEY
+#define PARCEL(head, frames) head "\0\0\0" frames "\0\0\0"
+
+static const struct seed groups[] = {
+    SEED("two", GROUP("\x02") PARCEL("\x01", "\0") "h\0\0\0\0\0\0\0" PARCEL(
+                    "\x08", "\x02") "\x03\0\0\0\x09\0\0\0"
+                                    "theheads"
+                                    "one\0\0\0\0\0"
+                                    "frame two\0\0\0\0\0\0\0"),
+    SEED("empty_frame", GROUP("\x01") PARCEL("\x02", "\x01") "\0\0\0\0\0\0\0\0"
+                                                             "hd\0\0\0\0\0\0"),
+    SEED("ends_early", GROUP("\x02") PARCEL("\x01", "\0") "h\0\0\0\0\0\0\0"),
+};
+
 /* ---- data ---------------------------------------------------------------------- */
 
 static const struct seed data_sets[] = {
@@ -474,6 +490,7 @@ int main(int argc, char **argv)
                 sizeof(coordinators) / sizeof(coordinators[0]));
     write_seeds("client", clients, sizeof(clients) / sizeof(clients[0]));
     write_seeds("data", data_sets, sizeof(data_sets) / sizeof(data_sets[0]));
+    write_seeds("group", groups, sizeof(groups) / sizeof(groups[0]));
     write_seeds("near", nears, sizeof(nears) / sizeof(nears[0]));
     write_packed("csv_gz", &data_sets[0], 3);
     write_packed("libsvm_gz", &data_sets[2], 3);

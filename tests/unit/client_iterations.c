@@ -453,45 +453,69 @@ END_TEST
 
 /* ---- window and resends --------------------------------------------------------- */
 
+/* In any order; more of it in lane.c. */
 START_TEST(window_bounds_what_is_under_way)
 {
     float             v[2];
     struct psw_span   span = all_of(opened("w", 1, 2, PS_F32), v, NULL);
-    struct ps_ticket *t[PSW_WINDOW_SMALL + 2];
-    uint64_t          request[PSW_WINDOW_SMALL];
-    const size_t      n = PSW_WINDOW_SMALL;
+    struct ps_ticket *t[2 * PSW_WINDOW_WAITING];
+    uint64_t          request[PSW_WINDOW];
+    const size_t      n = 2 * PSW_WINDOW_WAITING;
 
-    for (size_t i = 0; i < n + 2; i++)
-        t[i] = move(PSW_PULL, &span, 1);
-    ck_assert_uint_eq(out.n, n);
     for (size_t i = 0; i < n; i++)
+        t[i] = move(PSW_PULL, &span, 1);
+    ck_assert_uint_eq(out.n, PSW_WINDOW);
+    for (size_t i = 0; i < PSW_WINDOW; i++)
         request[i] = sent(i).h.request;
-    values(shard(0), request[3], v, sizeof(v)); /* in any order */
-    ck_assert_uint_eq(out.n, n + 1);
+    values(shard(0), request[3], v, sizeof(v));
+    ck_assert_uint_eq(out.n, 1 + PSW_WINDOW_WAITING);
     values(shard(0), request[0], v, sizeof(v));
-    ck_assert_uint_eq(out.n, n + 2);
-    ck_assert_uint_gt(sent(n + 1).h.request, sent(n).h.request);
-    for (size_t i = 0; i < n + 2; i++)
+    ck_assert_uint_eq(out.n, 2 + PSW_WINDOW_WAITING);
+    ck_assert_uint_gt(sent(1 + PSW_WINDOW_WAITING).h.request,
+                      sent(PSW_WINDOW_WAITING).h.request);
+    for (size_t i = 0; i < n; i++)
         psw_ticket_drop(&t[i]);
 }
 END_TEST
 
-/* Keys and values count, there and back. */
-START_TEST(window_is_narrower_for_what_is_larger)
-{
-    static float      v[15000], g[15000];
-    struct psw_span   span = all_of(opened("w", 1, 15000, PS_F32), v, g);
-    const size_t      n = PSW_SMALL_BYTES / sizeof(v);
-    struct ps_ticket *t[PSW_WINDOW_SMALL];
+/* A shard keeps 64 requests of a worker that wait for a clock. */
+static const struct {
+    uint32_t strategy, ack, moves;
+    bool     may_wait;
+} kept[] = {
+    { PS_BSP, PS_ACK_APPLIED, PSW_PULL, true },
+    { PS_BSP, PS_ACK_APPLIED, PSW_PUSH, true },
+    { PS_BACKUP, PS_ACK_APPLIED, PSW_PUSH, true },
+    { PS_SSP, PS_ACK_APPLIED, PSW_PULL, true },
+    { PS_SSP, PS_ACK_APPLIED, PSW_PUSH, false },
+    { PS_SSP, PS_ACK_APPLIED, PSW_PUSH | PSW_FINISH | PSW_PULL, true },
+    { PS_ASP, PS_ACK_APPLIED, PSW_PULL, false },
+    { PS_ASP, PS_ACK_APPLIED, PSW_PUSH | PSW_FINISH, false },
+    { PS_ASP, PS_ACK_DURABLE, PSW_PUSH, false },
+    { PS_ASP, PS_ACK_DURABLE, PSW_PUSH | PSW_FINISH, true },
+};
 
-    ck_assert_uint_gt(n, PSW_WINDOW);
-    ck_assert_uint_lt(n, PSW_WINDOW_SMALL);
-    for (size_t i = 0; i < n + 2; i++)
-        t[i] = move(i % 2 ? PSW_PULL : PSW_PUSH, &span, 1);
-    ck_assert_uint_eq(out.n, n);
-    values(shard(0), sent(1).h.request, v, sizeof(v));
-    ck_assert_uint_eq(out.n, n + 1);
-    for (size_t i = 0; i < n + 2; i++)
+START_TEST(what_may_wait_at_the_shard_has_a_window_of_its_own)
+{
+    struct ps_job_spec job = ps_job_spec_default();
+    float              v[2] = { 0 }, g[2] = { 0 };
+    struct ps_ticket  *t[3 * PSW_WINDOW_WAITING];
+    struct psw_span    span;
+
+    go();
+    job.strategy = kept[_i].strategy;
+    job.ack = kept[_i].ack;
+    join_as(&job);
+    span = all_of(opened("w", 1, 2, PS_F32), v, g);
+    for (size_t i = 0; i < 3 * PSW_WINDOW_WAITING; i++)
+        t[i] = move(kept[_i].moves, &span, 1);
+    if (kept[_i].moves & PSW_PULL)
+        values(shard(0), sent(0).h.request, v, sizeof(v));
+    else
+        acknowledge(shard(0), sent(0).h.request, PS_MSG_PUSH_OK);
+    ck_assert_uint_eq(out.n, kept[_i].may_wait ? 1 + PSW_WINDOW_WAITING
+                                               : PSW_WINDOW + PS_GROUP_MAX);
+    for (size_t i = 0; i < 3 * PSW_WINDOW_WAITING; i++)
         psw_ticket_drop(&t[i]);
 }
 END_TEST
@@ -548,6 +572,12 @@ START_TEST(shard_that_talks_is_given_time)
     now += 4000 * MS;
     values(shard(0), sent(1).h.request, v, sizeof(v));
     assert_ended(b, PS_OK);
+    ps_outbox_clear(&out);
+    for (int looks = 0; psw_client_next_tick(client) < now + 5000 * MS; looks++) {
+        ck_assert_int_lt(looks, 2);
+        psw_client_tick(client, psw_client_next_tick(client), &out);
+        ck_assert_uint_eq(out.n, 0);
+    }
     ck_assert_uint_eq(psw_client_next_tick(client), now + 5000 * MS);
     psw_ticket_drop(&a);
 }
@@ -692,7 +722,8 @@ static Suite *client_iterations_suite(void)
     tcase_add_test(one, pull_says_which_push_was_the_last);
     tcase_add_test(one, epoch_does_not_end_within_an_iteration);
     tcase_add_test(one, window_bounds_what_is_under_way);
-    tcase_add_test(one, window_is_narrower_for_what_is_larger);
+    tcase_add_loop_test(one, what_may_wait_at_the_shard_has_a_window_of_its_own, 0,
+                        sizeof(kept) / sizeof(kept[0]));
     tcase_add_test(one, window_is_never_narrower_than_a_few_large_ones);
     tcase_add_test(one, silence_makes_the_client_repeat_byte_for_byte);
     tcase_add_test(one, shard_that_talks_is_given_time);

@@ -88,10 +88,10 @@ void values(struct ps_route from, uint64_t request, const void *payload, size_t 
 const char *const endpoints[] = { "tcp://10.0.0.1:1", "tcp://10.0.0.2:2",
                                   "tcp://10.0.0.3:3" };
 
-void join(uint32_t n_shards, bool observer, uint64_t snapshot_every)
+static void join_job(const struct ps_job_spec *job, uint32_t n_shards, bool observer)
 {
     struct psw_client_options options = {
-        .job = ps_job_spec_default(),
+        .job = *job,
         .coordinator = "tcp://10.0.0.1:5570",
         .token = "secret",
         .rank = 1,
@@ -105,7 +105,6 @@ void join(uint32_t n_shards, bool observer, uint64_t snapshot_every)
 
     strcpy(options.job.name, "lenet");
     options.job.workers = 2;
-    options.job.snapshot_every = snapshot_every;
     ck_assert_ok(psw_client_new(&client, &options));
     ck_assert_ok(psw_client_hello(client, now, &out, &t));
     welcome.job = 3;
@@ -123,6 +122,20 @@ void join(uint32_t n_shards, bool observer, uint64_t snapshot_every)
     ck_assert_ok(psw_ticket_result(t));
     psw_ticket_drop(&t);
     ps_outbox_clear(&out);
+}
+
+void join(uint32_t n_shards, bool observer, uint64_t snapshot_every)
+{
+    struct ps_job_spec job = ps_job_spec_default();
+
+    job.snapshot_every = snapshot_every;
+    join_job(&job, n_shards, observer);
+}
+
+void join_as(const struct ps_job_spec *job)
+{
+    ck_assert_ok(ps_decoder_new(&decoder));
+    join_job(job, 1, false);
 }
 
 /* Opens a matrix whose slots are spread as the coordinator would. */

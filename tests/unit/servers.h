@@ -24,6 +24,9 @@ void go(void);
 /* Another client in the place of one that was freed. */
 void join(uint32_t n_shards, bool observer, uint64_t snapshot_every);
 
+/* The fixture again, after go(): one shard, and a job like this one. */
+void join_as(const struct ps_job_spec *job);
+
 struct ps_route shard(uint16_t index);
 
 /* A message that left, taken apart; valid until the outbox is cleared. */
