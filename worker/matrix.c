@@ -237,6 +237,7 @@ static ps_status start_view(ps_matrix *m, ps_view **out, ps_ticket **ticket)
     if (!w || !out)
         return ps_fail(PS_ERR_BAD_ARG,
                        "view: the matrix, or where it is to go, is NULL");
+    *out = NULL; /* so that it may be released whatever happens */
     st = psw_begin(w);
     for (uint32_t i = 0; !st && i < w->n_links; i++)
         psw_client_shares(w->client, i,

@@ -167,9 +167,13 @@ static void hash(uint64_t n)
     static int64_t before[BIG];
     ps_view       *view, *other, *older = NULL;
     ps_ticket     *ticket;
+    ps_matrix     *rows;
     char           hex[65];
 
     join("job: {strategy: bsp}\n");
+    must(ps_sparse(worker, "rows", 4, NULL, &rows));
+    refused(ps_pull_view(rows, &view), PS_ERR_SHAPE, "view of rows: it is sparse");
+    check(!view);
     for (uint64_t t = 0; t < n; t++) {
         push(t, 1);
         must(ps_finish(worker));

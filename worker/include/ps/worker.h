@@ -360,6 +360,8 @@ PS_API ps_status ps_pull_rows(ps_matrix *m, const uint64_t *keys, uint64_t n,
  *         use(span[i].first, span[i].count, (const float *)span[i].data);
  *     ps_view_release(&view);
  *
+ * After a failure *out is NULL.
+ *
  * PS_ERR_SHAPE   the matrix is sparse
  */
 PS_API ps_status ps_pull_view(ps_matrix *m, ps_view **out) PS_CHECKED;
