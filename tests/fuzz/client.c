@@ -108,7 +108,8 @@ static uint64_t *take_keys(struct fuzz_input *in, uint64_t n)
 
 static void start_move(struct fuzz_input *in, struct operation *o)
 {
-    uint32_t        moves = fuzz_byte(in) % 8;
+    uint8_t         kind = fuzz_byte(in);
+    uint32_t        moves = kind % 8 | (kind & 8 ? PSW_LENT : 0);
     uint8_t         which = fuzz_byte(in);
     struct psw_span span = { .first = fuzz_number(in), .count = fuzz_byte(in) };
     uint64_t        bytes;
@@ -224,6 +225,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         .observer = fuzz_byte(&in) & 1,
         .pid = 77,
         .host = "here",
+        .window = 2, /* so that some have to wait */
     };
 
     strcpy(options.job.name, "fuzz");
