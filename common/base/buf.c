@@ -4,22 +4,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The struct and its bytes are one allocation; the bytes start on the next line. */
-#define HEAD_BYTES                                                                     \
-    ((sizeof(struct ps_buf) + PS_BUF_ALIGN - 1) / PS_BUF_ALIGN * PS_BUF_ALIGN)
+/* The struct and its bytes are one allocation; the bytes start on a line of their own.
+ * That is looked for here, because malloc gives small blocks back at once which it has
+ * just been given, and aligned_alloc does not. */
+#define EXTRA_BYTES (sizeof(struct ps_buf) + PS_BUF_ALIGN - 1)
+
+static uint8_t *first_line(struct ps_buf *b)
+{
+    uintptr_t end = (uintptr_t)(b + 1);
+
+    return (uint8_t *)(end + (PS_BUF_ALIGN - end % PS_BUF_ALIGN) % PS_BUF_ALIGN);
+}
 
 ps_status ps_buf_new(struct ps_buf **out, size_t room)
 {
     struct ps_buf *b;
     size_t         padded;
 
-    if (room > SIZE_MAX - HEAD_BYTES - PS_BUF_ALIGN)
+    if (room > SIZE_MAX - EXTRA_BYTES - PS_BUF_ALIGN)
         return ps_fail(PS_ERR_NO_MEMORY, "buffer: %zu bytes is too much", room);
-    padded = (HEAD_BYTES + room + PS_BUF_ALIGN - 1) / PS_BUF_ALIGN * PS_BUF_ALIGN;
-    b = aligned_alloc(PS_BUF_ALIGN, padded);
+    padded = (room + PS_BUF_ALIGN - 1) / PS_BUF_ALIGN * PS_BUF_ALIGN;
+    b = malloc(EXTRA_BYTES + padded);
     if (!b)
         return ps_fail(PS_ERR_NO_MEMORY, "buffer: no memory for %zu bytes", room);
-    *b = (struct ps_buf){ .data = (uint8_t *)b + HEAD_BYTES, .room = room };
+    *b = (struct ps_buf){ .data = first_line(b), .room = room };
     atomic_init(&b->owners, 1);
     *out = b;
     return PS_OK;
