@@ -56,6 +56,7 @@ struct model_result {
     double   link_bytes, link_busy;  /* of the busiest: bytes/s, share of the time */
     double   shard_busy, shard_most; /* share of the time: mean, the busiest */
     double   cores_busy;             /* of the busiest host */
+    double   sockets_most;           /* the busiest I/O thread of servers */
     uint64_t messages, resends;
 };
 

@@ -278,6 +278,12 @@ void counts_result(struct model *m, struct model_result *out)
         if (busy > out->shard_most)
             out->shard_most = busy;
     }
+    for (uint32_t i = 0; i < m->n_shard_hosts; i++) {
+        double busy = (double)m->processes[i].thread.busy_ns / ns;
+
+        if (busy > out->sockets_most)
+            out->sockets_most = busy;
+    }
     for (uint32_t i = 0; i < m->c->workers; i++)
         out->resends += psw_client_traffic(m->workers[i].client)->retries;
 }

@@ -53,10 +53,10 @@ static void print_head(const struct ps_simulation *s)
            "MB/s, seed %ju\n",
            s->name, (double)ps_simulation_elements(s) * sizeof(float) / 1e6,
            s->compute_ms, s->bandwidth / 1e6, (uintmax_t)s->seed);
-    printf("%7s %6s %-14s %9s %11s %9s %9s %5s %7s %6s %6s %5s %6s %9s %6s %6s\n",
+    printf("%7s %6s %-14s %9s %11s %9s %9s %5s %7s %6s %6s %5s %6s %9s %6s %6s %6s\n",
            "workers", "shards", "strategy", "iter/s",
            s->batch ? "samples/s" : "gradients/s", "p50 ms", "p99 ms", "wait", "stale",
-           "p99", "max", "ahead", "late", "link MB/s", "of it", "shard");
+           "p99", "max", "ahead", "late", "link MB/s", "of it", "I/O", "shard");
 }
 
 static void print_row(const struct model_case *c, const struct model_result *r)
@@ -65,12 +65,13 @@ static void print_row(const struct model_case *c, const struct model_result *r)
 
     name_strategy(c, r, strategy, sizeof(strategy));
     printf("%7u %6u %-14s %9.4g %11.5g %9.4g %9.4g %4.0f%% %7.4g %6.0f %6.0f %5ju "
-           "%5.1f%% %9.4g %5.0f%% %5.0f%%\n",
+           "%5.1f%% %9.4g %5.0f%% %5.0f%% %5.0f%%\n",
            c->workers, c->shards, strategy, r->iterations_rate,
            c->simulation->batch ? r->samples_rate : r->gradients_rate,
            r->iteration.p50 * 1e3, r->iteration.p99 * 1e3, r->waiting * 100,
            r->staleness.mean, r->staleness.p99, r->staleness.max, (uintmax_t)r->ahead,
-           r->late * 100, r->link_bytes / 1e6, r->link_busy * 100, r->shard_most * 100);
+           r->late * 100, r->link_bytes / 1e6, r->link_busy * 100,
+           r->sockets_most * 100, r->shard_most * 100);
 }
 
 /* ---- JSON ----------------------------------------------------------------------- */
@@ -88,7 +89,7 @@ static ps_status print_object(const struct model_case *c, const struct model_res
                   "gradients_per_second", r->gradients_rate);
     json_t *more = json_pack(
         "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, "
-        "s:f, s:I, s:I}",
+        "s:f, s:f, s:I, s:I}",
         "iteration_mean", r->iteration.mean, "iteration_p50", r->iteration.p50,
         "iteration_p99", r->iteration.p99, "iteration_max", r->iteration.max, "waiting",
         r->waiting, "staleness_mean", r->staleness.mean, "staleness_p50",
@@ -96,7 +97,8 @@ static ps_status print_object(const struct model_case *c, const struct model_res
         r->staleness.max, "ahead_max", (json_int_t)r->ahead, "late", r->late,
         "link_bytes_per_second", r->link_bytes, "link_busy", r->link_busy, "shard_busy",
         r->shard_busy, "shard_busy_max", r->shard_most, "cores_busy_max", r->cores_busy,
-        "messages", (json_int_t)r->messages, "resends", (json_int_t)r->resends);
+        "sockets_busy_max", r->sockets_most, "messages", (json_int_t)r->messages,
+        "resends", (json_int_t)r->resends);
     int bad = !object || !more || json_object_update(object, more) != 0;
 
     if (!bad && c->simulation->batch)
