@@ -331,6 +331,10 @@ static bool pass(struct programme *p, uint32_t i)
         if (p->world.now_ns < s->wake_ns)
             return false;
         s->wake_ns = 0;
+        if (psw_client_clock(client_of(p, i)) >= s->iteration) {
+            enter(p, i, next_iteration(p, i)); /* a push given up was too late */
+            return true;
+        }
         calls_compute(p, i);
         enter(p, i, STAGE_PUSH_ROWS);
         return true;
