@@ -34,13 +34,14 @@ static size_t padded(size_t bytes)
     return (bytes + 7) / 8 * 8;
 }
 
-/* Two numbers and one for each frame, the header, the frames. */
+/* Two numbers and one for each frame, the header, the frames; what a sheet stands for
+ * is no part of a group. */
 size_t ps_parcel_room(const struct ps_parcel *p)
 {
     size_t room = padded((2 + p->n_frames) * sizeof(uint32_t)) + padded(p->head->len);
 
     for (uint32_t i = 0; i < p->n_frames; i++)
-        room += padded(p->frames[i]->len);
+        room += p->frames[i]->sheet ? PS_GROUP_BYTES : padded(p->frames[i]->len);
     return room;
 }
 

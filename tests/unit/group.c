@@ -1,5 +1,6 @@
 /* Small parcels that travel as one message: what goes in comes out, over sockets too,
  * and what is not a group in all its parts is nothing at all. */
+#include "common/base/sheet.h"
 #include "common/net/group.h"
 #include "common/net/net.h"
 #include "tests/unit/suite.h"
@@ -154,6 +155,22 @@ START_TEST(group_takes_no_more_than_it_may)
 END_TEST
 
 /* ---- what is not a group -------------------------------------------------------- */
+
+START_TEST(sheet_goes_alone)
+{
+    struct ps_buf   *block = buf_of(64, 1);
+    struct ps_parcel all[] = { parcel(1), { .head = buf_of(8, 1) }, parcel(2) };
+    size_t           room;
+
+    ck_assert_ok(ps_sheet_new(&all[1].frames[0], 1, NULL, &block, 1));
+    all[1].n_frames = 1;
+    ck_assert_uint_eq(psn_group_count(all, 3, &room), 1);
+    ck_assert_uint_eq(psn_group_count(all + 1, 2, &room), 1);
+    for (size_t i = 0; i < 3; i++)
+        ps_parcel_drop(&all[i]);
+    ps_buf_drop(&block);
+}
+END_TEST
 
 START_TEST(truncated_group_is_refused_whole)
 {
@@ -410,6 +427,7 @@ static Suite *group_suite(void)
     suite_add_tcase(s, of_bytes);
 
     tcase_add_checked_fixture(none, empty_group, clear_group);
+    tcase_add_test(none, sheet_goes_alone);
     tcase_add_test(none, truncated_group_is_refused_whole);
     tcase_add_test(none, bytes_behind_the_last_parcel_are_refused);
     tcase_add_loop_test(none, wrong_number_refuses_the_whole, 0,
