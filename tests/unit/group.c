@@ -1,7 +1,7 @@
 /* Small parcels that travel as one message: what goes in comes out, over sockets too,
  * and what is not a group in all its parts is nothing at all. */
-#include "common/base/sheet.h"
 #include "common/net/group.h"
+#include "common/base/sheet.h"
 #include "common/net/net.h"
 #include "tests/unit/suite.h"
 

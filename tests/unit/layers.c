@@ -402,14 +402,16 @@ START_TEST(last_layer_ends_the_iteration_and_values_are_asked_for_in_forward_ord
         ck_assert_ok(ready(l));
     ck_assert_uint_eq(psw_client_clock(client), 1);
     ck_assert(!psw_layers_midway(&layers));
-    ck_assert_uint_eq(n_flights, 6);
     ck_assert_uint_eq(flights[2].matrix, 1);
     ck_assert_uint_ne(flights[2].flags & PS_FLAG_FINISH, 0);
     ck_assert_uint_eq(flights[2].parts, 3);
+    while (flights[0].kind == PS_MSG_PUSH) /* pulls that wait make room for nobody */
+        land(0);
+    ck_assert_uint_eq(n_flights, 3);
     for (uint32_t l = 0; l < 3; l++) {
-        ck_assert_uint_eq(flights[3 + l].kind, PS_MSG_PULL);
-        ck_assert_uint_eq(flights[3 + l].matrix, l + 1);
-        ck_assert_uint_eq(flights[3 + l].clock, 1);
+        ck_assert_uint_eq(flights[l].kind, PS_MSG_PULL);
+        ck_assert_uint_eq(flights[l].matrix, l + 1);
+        ck_assert_uint_eq(flights[l].clock, 1);
     }
 }
 END_TEST
