@@ -278,18 +278,25 @@ static bool answered(struct psw_client *c, struct psw_lane *lane, struct psw_req
     return psw_answer_run(c, &c->shards[lane->route.index], r, h, in);
 }
 
-/* One that says of this life that it has begun comes late; so does one of another run,
- * or of an older life: what ends the life that it goes on in will be told again. */
+/* One that says of this life, or one before it, that it has begun comes late. */
+static bool begins_another(const struct psw_client *c, const struct ps_header *h)
+{
+    if (h->version > 0)
+        return h->version > c->job_life;
+    return h->server_epoch == 0 || h->server_epoch != c->server_epoch;
+}
+
+/* One of another run comes late, too, and so does one of an older life: what ends the
+ * life that it goes on in will be told again. */
 static void noticed(struct psw_client *c, uint64_t now_ns, const struct ps_header *h,
                     struct ps_outbox *out)
 {
-    if (h->status != PS_ERR_ROLLBACK && c->welcome && h->server_epoch != 0 &&
-        h->server_epoch != c->server_epoch)
-        return;
-    if (h->status != PS_ERR_ROLLBACK)
-        psw_client_notice(c, (ps_status)h->status, h->text);
-    else if (h->server_epoch == 0 || h->server_epoch != c->server_epoch)
+    if (h->status == PS_ERR_ROLLBACK && begins_another(c, h))
         psw_client_roll_back(c, now_ns, out);
+    if (h->status == PS_ERR_ROLLBACK ||
+        (c->welcome && h->server_epoch != 0 && h->server_epoch != c->server_epoch))
+        return;
+    psw_client_notice(c, (ps_status)h->status, h->text);
 }
 
 static void take(struct psw_client *c, struct psw_lane *lane, uint64_t now_ns,
@@ -422,6 +429,11 @@ uint32_t psw_client_life(const struct psw_client *c)
 uint64_t psw_client_epoch(const struct psw_client *c)
 {
     return c->server_epoch;
+}
+
+uint64_t psw_client_job_life(const struct psw_client *c)
+{
+    return c->job_life;
 }
 
 bool psw_client_is_observer(const struct psw_client *c)

@@ -260,8 +260,9 @@ ps_status psw_client_may_move(struct psw_client *client) PS_CHECKED;
 /* Counts the times that it was welcomed: when it changes, so may the shards have. */
 uint32_t psw_client_life(const struct psw_client *client);
 
-/* Of the job's life, as the server calls it. */
+/* Of the job's life, as the server calls it; and which one that is, counted up. */
 uint64_t psw_client_epoch(const struct psw_client *client);
+uint64_t psw_client_job_life(const struct psw_client *client);
 
 void psw_client_weight(struct psw_client *client, double samples);
 

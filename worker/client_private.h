@@ -134,6 +134,7 @@ struct psw_client {
     uint32_t life;    /* how many there were */
     uint32_t job, incarnation;
     uint64_t session, server_epoch, map_epoch;
+    uint64_t job_life; /* number of the life that has this epoch */
 
     uint64_t          clock;
     uint64_t          epochs; /* of the job that this worker knows have ended */

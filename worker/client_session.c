@@ -261,6 +261,7 @@ ps_status psw_session_enter(struct psw_client *c, const struct ps_header *h,
     c->session = h->session;
     c->incarnation = h->incarnation;
     c->server_epoch = h->server_epoch;
+    c->job_life = h->version;
     c->map_epoch = h->map_epoch;
     c->life++;
     c->welcome = true;

@@ -15,6 +15,7 @@ struct psw_heartbeat {
     uint64_t           last_request;
     uint64_t           epoch; /* of the last beat, */
     uint64_t           since; /* and the first request that had it */
+    uint64_t           life;  /* number of the life that has it */
     pthread_t          thread;
     bool               running, is_observer;
     atomic_bool        stop;
@@ -45,6 +46,8 @@ static void beat(struct psw_heartbeat *hb)
     h.kind = PS_MSG_BEAT;
     h.request = ++hb->last_request;
     h.traffic = &traffic;
+    hb->life = h.version;
+    h.version = 0;
     if (h.server_epoch != hb->epoch) {
         hb->epoch = h.server_epoch;
         hb->since = h.request;
@@ -65,12 +68,15 @@ static void keep_word(struct psw_heartbeat *hb, const struct ps_header *h)
 }
 
 /*
- * Has the job gone back?  An answer to a beat of the epoch before is no news: the
- * worker has moved since.  An observer that is not known any more is let in anew.
+ * Has the job gone back?  An answer to a beat of the epoch before is no news, nor that
+ * a life began which is not later than this one: the worker has moved since.  An
+ * observer that is not known any more is let in anew.
  */
 static bool goes_back(const struct psw_heartbeat *hb, const struct ps_header *h)
 {
     if (h->kind != PS_MSG_NOTICE && h->request < hb->since)
+        return false;
+    if (h->kind == PS_MSG_NOTICE && h->version > 0 && h->version <= hb->life)
         return false;
     if (h->kind == PS_MSG_OK)
         return h->server_epoch != 0 && h->server_epoch != hb->epoch;

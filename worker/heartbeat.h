@@ -17,7 +17,8 @@
 
 struct psw_heartbeat;
 
-/* `who` holds what every message of this worker carries; `wake` is raised when there
+/* `who` holds what every message of this worker carries, and in `version` the number of
+ * the life that its epoch is of; `wake` is raised when there
  * is a word or the job has gone back, and must live until the stop. */
 ps_status psw_heartbeat_start(struct psw_heartbeat **out, struct ps_net *net,
                               const char *coordinator, const struct ps_header *who,

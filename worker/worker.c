@@ -171,6 +171,7 @@ static void tell_heart(ps_worker *w)
     if (!w->heartbeat)
         return;
     psw_client_sign(w->client, &who);
+    who.version = psw_client_job_life(w->client);
     psw_heartbeat_tell(w->heartbeat, &who, psw_client_clock(w->client),
                        psw_client_traffic(w->client));
 }
@@ -394,6 +395,7 @@ static ps_status start_heart(ps_worker *w)
     struct ps_header who = { .kind = PS_MSG_BEAT };
 
     psw_client_sign(w->client, &who);
+    who.version = psw_client_job_life(w->client);
     return psw_heartbeat_start(&w->heartbeat, w->net, w->coordinator, &who, w->wake);
 }
 

@@ -112,6 +112,7 @@ static void welcome(struct psd_coordinator *c, const struct coord_job *job,
         .n_shards = job->n_shards,
         .job_spec = &job->spec,
         .clock = m->start,
+        .version = job->life,
         .n_endpoints = job->n_shards,
         .endpoints = endpoints,
     };
@@ -239,13 +240,14 @@ void coord_members_told(struct psd_coordinator *c, struct coord_job *job,
     job->changed = true;
 }
 
-static void notice(struct psd_coordinator *c, const struct coord_member *m,
-                   ps_status status, uint64_t epoch, const char *why)
+static void notice(struct psd_coordinator *c, const struct coord_job *job,
+                   const struct coord_member *m, ps_status status, const char *why)
 {
     struct ps_header h = {
         .kind = PS_MSG_NOTICE,
         .status = status,
-        .server_epoch = epoch,
+        .server_epoch = job->epoch,
+        .version = job->life,
         .text = why,
     };
 
@@ -257,9 +259,9 @@ void coord_members_notice(struct psd_coordinator *c, const struct coord_job *job
                           ps_status status, const char *why)
 {
     for (uint32_t r = 0; r < job->spec.workers; r++)
-        notice(c, &job->members[r], status, job->epoch, why);
+        notice(c, job, &job->members[r], status, why);
     for (uint32_t i = 0; i < job->n_observers; i++)
-        notice(c, &job->observers[i], status, job->epoch, why);
+        notice(c, job, &job->observers[i], status, why);
 }
 
 /* One that was never welcome learns where it begins as others do. */

@@ -151,6 +151,9 @@ static bool goes_back(const struct seat *s, const struct ps_header *h)
 {
     if (h->kind != PS_MSG_NOTICE && h->request < s->since_ns)
         return false;
+    if (h->kind == PS_MSG_NOTICE && h->version > 0)
+        return h->status == PS_ERR_ROLLBACK &&
+               h->version > psw_client_job_life(s->client);
     if (h->kind == PS_MSG_OK)
         return h->server_epoch != 0 && h->server_epoch != s->epoch;
     return h->status == PS_ERR_ROLLBACK && h->server_epoch != s->epoch;

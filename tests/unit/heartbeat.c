@@ -72,6 +72,8 @@ static struct ps_header beat(struct ps_route *from)
     return h;
 }
 
+static uint64_t life_said; /* 0: it does not say */
+
 static void say(const struct ps_route *to, uint32_t kind, uint64_t request,
                 ps_status status, uint64_t epoch)
 {
@@ -80,6 +82,7 @@ static void say(const struct ps_route *to, uint32_t kind, uint64_t request,
                            .request = request,
                            .status = status,
                            .server_epoch = epoch,
+                           .version = life_said,
                            .text = "",
                            .name = "",
                            .token = "" };
@@ -144,6 +147,25 @@ START_TEST(answer_to_a_beat_of_the_life_before_is_no_news)
 }
 END_TEST
 
+START_TEST(notice_of_an_earlier_life_is_no_news)
+{
+    struct ps_traffic traffic = { 0 };
+    struct ps_header  who = who_of(6);
+    struct ps_route   to;
+
+    who.version = 4; /* lives are counted */
+    psw_heartbeat_tell(heart, &who, 7, &traffic);
+    while (beat(&to).server_epoch != 6)
+        ;
+    life_said = 3;
+    say(&to, PS_MSG_NOTICE, 0, PS_ERR_ROLLBACK, 5);
+    life_said = 0;
+    say(&to, PS_MSG_NOTICE, 0, PS_ERR_ABORTED, 0); /* the last one is heard */
+    ck_assert(is_woken(10000));
+    ck_assert(!psw_heartbeat_is_over(heart, 6));
+}
+END_TEST
+
 START_TEST(notice_of_a_rollback_is_no_last_word)
 {
     struct ps_route to;
@@ -189,6 +211,7 @@ static Suite *heartbeat_suite(void)
     tcase_add_checked_fixture(worker, begin, end);
     tcase_add_test(worker, answer_of_another_epoch_says_that_the_job_went_back);
     tcase_add_test(worker, answer_to_a_beat_of_the_life_before_is_no_news);
+    tcase_add_test(worker, notice_of_an_earlier_life_is_no_news);
     tcase_add_test(worker, notice_of_a_rollback_is_no_last_word);
     tcase_add_test(worker, refused_beat_is_the_last_word);
     suite_add_tcase(s, worker);

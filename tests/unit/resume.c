@@ -62,15 +62,23 @@ static size_t count(uint32_t kind)
     return n;
 }
 
-/* Said by the coordinator: the job goes back. */
-static void notice(uint64_t epoch)
+/* Said by the coordinator: the job goes back, to life number `life`. */
+static void notice_of(uint64_t epoch, uint64_t life)
 {
     struct ps_header h = answer_to(0, PS_MSG_NOTICE);
 
     h.status = PS_ERR_ROLLBACK;
     h.server_epoch = epoch;
+    h.version = life;
     give(coordinator, &h, NULL, NULL, 0);
 }
+
+static void notice(uint64_t epoch)
+{
+    notice_of(epoch, 0);
+}
+
+static uint64_t welcome_of_life; /* 0: it does not say */
 
 /* To the HELLO that left; empties the outbox before. */
 static void welcome_to(uint64_t epoch, uint32_t n_shards, uint64_t map_epoch)
@@ -84,6 +92,7 @@ static void welcome_to(uint64_t epoch, uint32_t n_shards, uint64_t map_epoch)
     h.rank = observer ? UINT32_MAX : 1;
     h.incarnation = 1;
     h.server_epoch = epoch;
+    h.version = welcome_of_life;
     h.map_epoch = map_epoch;
     h.n_endpoints = n_shards;
     h.endpoints = endpoints;
@@ -1057,6 +1066,22 @@ START_TEST(end_of_an_older_life_is_no_news_in_this_one)
 }
 END_TEST
 
+/* A message that is seconds late.  Whoever began again because of it would do so alone,
+ * and find shards at two clocks of one iteration that is about to close. */
+START_TEST(beginning_of_an_older_life_is_no_news_in_a_later_one)
+{
+    notice_of(6, 3);
+    welcome_of_life = 3;
+    welcome_to(6, 1, 0);
+    all_there(7, 20, 30);
+    notice_of(5, 2);
+    notice_of(6, 3);
+    ck_assert_uint_eq(count(PS_MSG_HELLO), 0);
+    notice_of(7, 4);
+    ck_assert_uint_eq(count(PS_MSG_HELLO), 1);
+}
+END_TEST
+
 START_TEST(goodbye_that_meets_a_rollback_says_so_and_is_not_said_again)
 {
     struct ps_ticket *t;
@@ -1143,6 +1168,7 @@ static Suite *resume_suite(void)
     tcase_add_test(one, opening_that_met_the_rollback_is_repeated);
     tcase_add_test(one, opening_that_begins_during_the_resume_waits_for_its_end);
     tcase_add_test(one, end_of_an_older_life_is_no_news_in_this_one);
+    tcase_add_test(one, beginning_of_an_older_life_is_no_news_in_a_later_one);
     tcase_add_test(one, goodbye_does_not_wait);
     tcase_add_test(one, goodbye_that_meets_a_rollback_says_so_and_is_not_said_again);
     tcase_add_test(one, rollback_after_the_goodbye_is_the_others_concern);
