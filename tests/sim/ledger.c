@@ -111,6 +111,16 @@ static uint64_t kept_until(const struct programme *p, uint32_t i)
     return moved && !is_held(plan_in(p)) ? 0 : psw_client_clock(client_of(p, i));
 }
 
+/* Of what was called durable nothing goes, and so not what a worker that died had begun
+ * and nobody was told of: whoever comes after it does it once more. */
+static bool has_remains(const struct programme *p, uint32_t i, uint64_t t)
+{
+    const struct ledger *l = &p->ledgers[i];
+
+    return plan_in(p)->job.ack == PS_ACK_DURABLE && l->low[t] == 0 &&
+           l->begun_by[t] != p->students[i].lives;
+}
+
 /* Whoever goes on does again what is gone, as the same life: it counts once. */
 void ledger_go_back(struct programme *p, uint32_t i)
 {
@@ -142,7 +152,7 @@ void ledger_go_back(struct programme *p, uint32_t i)
     if (life > p->life)
         p->life = life;
     for (uint64_t t = clock + 1; i != OBSERVER && t <= plan_in(p)->iterations; t++)
-        if (l->begun_in[t] < life)
+        if (l->begun_in[t] < life && (is_held(plan_in(p)) || !has_remains(p, i, t)))
             l->begun_by[t] = is_held(plan_in(p)) ? 0
                              : l->high[t]        ? p->students[i].lives
                                                  : 0;
