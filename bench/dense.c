@@ -27,7 +27,6 @@
 #define IN_FLIGHT_MAX 8u
 #define PUSHES_MAX (1u << 22)    /* of one measurement */
 #define PUSHES_ENOUGH (1u << 20) /* then back to zero */
-#define TIMEOUT_MS 30000
 
 static const struct size {
     const char *name;
@@ -44,6 +43,8 @@ enum operation { PUSH, PULL, PUSH_PULL, OPERATIONS };
 
 static const char *const operation_names[] = { "push", "pull", "push-pull" };
 
+enum { ZEROMQ, MEMORY, RING, LIMITS };
+
 struct matrix {
     const struct size *size;
     ps_matrix         *matrix;
@@ -53,7 +54,7 @@ struct matrix {
 
 struct what {
     struct bench_case   *result;
-    struct bench_series *limit, *copy, *ring; /* NULL: not a limit of it */
+    struct bench_series *limits[LIMITS]; /* NULL: not a limit of it */
     size_t               size;
     enum operation       operation;
 };
@@ -386,6 +387,16 @@ static ps_status settle(struct dense *d, struct matrix *m)
 
 /* ---- cases ---------------------------------------------------------------------- */
 
+static const struct {
+    const char    *name;
+    bench_work_fn *work;
+    bool           shared_memory; /* only there */
+} limits[LIMITS] = {
+    [ZEROMQ] = { "zeromq", work_raw, false },
+    [MEMORY] = { "memory", work_copy, true },
+    [RING] = { "ring", work_ring, true },
+};
+
 static void choose(void *self, struct bench_run *run, size_t setting)
 {
     struct dense *d = self;
@@ -398,16 +409,12 @@ static void choose(void *self, struct bench_run *run, size_t setting)
 
             if (!c)
                 continue;
-            d->what[d->n++] = (struct what){
-                .result = c,
-                .limit = bench_limit(run, c, "zeromq", NULL),
-                .copy = setting < BENCH_SOCKETS ? NULL
-                                                : bench_limit(run, c, "memory", NULL),
-                .ring =
-                    setting < BENCH_SOCKETS ? NULL : bench_limit(run, c, "ring", NULL),
-                .size = i,
-                .operation = (enum operation)o
-            };
+            d->what[d->n] =
+                (struct what){ .result = c, .size = i, .operation = (enum operation)o };
+            for (size_t k = 0; k < LIMITS; k++)
+                if (setting >= BENCH_SOCKETS || !limits[k].shared_memory)
+                    d->what[d->n].limits[k] = bench_limit(run, c, limits[k].name, NULL);
+            d->n++;
         }
 }
 
@@ -420,15 +427,10 @@ static ps_status measure(struct dense *d, const struct bench_run *run,
     struct work        work = { d, m, what->operation };
     ps_status          st = PS_OK;
 
-    if (!run->options->alone)
-        st = bench_measure(run, what->result->name, work_raw, (void *[]){ &raw }, 1,
-                           what->limit);
-    if (!st && what->copy && !run->options->alone)
-        st = bench_measure(run, what->result->name, work_copy, (void *[]){ &raw }, 1,
-                           what->copy);
-    if (!st && what->ring && !run->options->alone)
-        st = bench_measure(run, what->result->name, work_ring, (void *[]){ &raw }, 1,
-                           what->ring);
+    for (size_t k = 0; !st && k < LIMITS; k++)
+        if (what->limits[k] && !run->options->alone)
+            st = bench_measure(run, what->result->name, limits[k].work,
+                               (void *[]){ &raw }, 1, what->limits[k]);
     if (!st)
         st = bench_measure(run, what->result->name,
                            what->operation == PUSH_PULL ? work_both_ways
@@ -488,24 +490,6 @@ static ps_status make_room(struct dense *d)
     return PS_OK;
 }
 
-static ps_status join(struct dense *d)
-{
-    ps_worker_options o = PS_WORKER_OPTIONS;
-    ps_settings      *settings = NULL;
-    ps_status         st = ps_settings_parse(&settings, "job: {strategy: asp}\n");
-
-    o.coordinator = d->servers.coordinator;
-    o.job = "dense";
-    o.rank = 0;
-    o.workers = 1;
-    o.timeout_ms = TIMEOUT_MS;
-    o.settings = settings;
-    if (!st)
-        st = ps_worker_open(&d->worker, &o);
-    ps_settings_free(&settings);
-    return st;
-}
-
 /* With one push, so that it is not all zero. */
 static ps_status open_matrix(struct dense *d, struct matrix *m)
 {
@@ -531,7 +515,7 @@ static ps_status open_all(void *self, struct bench_run *run)
     const char   *raw;
 
     /* While this process is one thread. */
-    if (!st && d->what[0].ring && !run->options->alone)
+    if (!st && d->what[0].limits[RING] && !run->options->alone)
         st = bench_ring_open(&d->ring, d->bytes);
     if (!st)
         st = bench_servers_start(&d->servers, d->transport, 1, BENCH_RAW);
@@ -539,7 +523,7 @@ static ps_status open_all(void *self, struct bench_run *run)
     if (!st)
         st = bench_raw_open(&d->raw, &raw, 1);
     if (!st)
-        st = join(d);
+        st = bench_join(&d->worker, d->servers.coordinator, "dense");
     for (size_t i = 0; !st && i < d->n; i++) {
         struct matrix *m = &d->matrices[d->what[i].size];
 

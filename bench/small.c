@@ -26,7 +26,6 @@
 #define COLS 16u
 #define KEYS 16u /* of a request with several */
 #define IN_FLIGHT 256u
-#define TIMEOUT_MS 30000
 #define ROW_BYTES (COLS * sizeof(float))
 
 /* Pushes or pulls, one at a time or many, of one key or several. */
@@ -308,21 +307,10 @@ static ps_status touch_all(struct small *s)
 
 static ps_status join(struct small *s)
 {
-    ps_worker_options o = PS_WORKER_OPTIONS;
     ps_matrix_options mo = PS_MATRIX_OPTIONS;
-    ps_settings      *settings = NULL;
-    ps_status         st = ps_settings_parse(&settings, "job: {strategy: asp}\n");
+    ps_status         st = bench_join(&s->worker, s->servers.coordinator, "small");
 
-    o.coordinator = s->servers.coordinator;
-    o.job = "small";
-    o.rank = 0;
-    o.workers = 1;
-    o.timeout_ms = TIMEOUT_MS;
-    o.settings = settings;
     mo.optimiser = PS_ADD;
-    if (!st)
-        st = ps_worker_open(&s->worker, &o);
-    ps_settings_free(&settings);
     if (!st)
         st = ps_sparse(s->worker, "rows", COLS, &mo, &s->matrix);
     return st ? st : touch_all(s);

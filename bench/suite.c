@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#define TIMEOUT_MS 30000 /* of every call of a worker */
+
 const char *const bench_transports[BENCH_TRANSPORTS] = { "tcp", "ipc", "shm" };
 
 /* ---- cases ---------------------------------------------------------------------- */
@@ -72,6 +74,24 @@ ps_status bench_measure(const struct bench_run *run, const char *what,
     if (!st)
         st = bench_rate(work, ctx, n, run->options->seconds, &rate);
     return st ? st : bench_series_add(series, rate);
+}
+
+ps_status bench_join(ps_worker **out, const char *coordinator, const char *job)
+{
+    ps_worker_options o = PS_WORKER_OPTIONS;
+    ps_settings      *settings = NULL;
+    ps_status         st = ps_settings_parse(&settings, "job: {strategy: asp}\n");
+
+    o.coordinator = coordinator;
+    o.job = job;
+    o.rank = 0;
+    o.workers = 1;
+    o.timeout_ms = TIMEOUT_MS;
+    o.settings = settings;
+    if (!st)
+        st = ps_worker_open(out, &o);
+    ps_settings_free(&settings);
+    return st;
 }
 
 ps_status bench_leave(ps_worker **worker, ps_status so_far)

@@ -92,6 +92,10 @@ ps_status bench_measure(const struct bench_run *run, const char *what,
                         bench_work_fn *work, void *const *ctx, size_t n,
                         struct bench_series *series) PS_CHECKED;
 
+/* Joins an asp job as its one worker. */
+ps_status bench_join(ps_worker **out, const char *coordinator,
+                     const char *job) PS_CHECKED;
+
 /* Leaves the job; after a failure without waiting for anything.  NULL is fine. */
 ps_status bench_leave(ps_worker **worker, ps_status so_far) PS_CHECKED;
 

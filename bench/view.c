@@ -25,7 +25,6 @@
 
 #define WINDOW 8u
 #define PUSHES_MAX (1u << 22) /* f32 counts exactly that far, and farther */
-#define TIMEOUT_MS 30000
 #define SMALL_BYTES 64u
 
 static const struct size {
@@ -308,24 +307,6 @@ static void choose(void *self, struct bench_run *run, size_t setting)
 
 /* ---- the two ends --------------------------------------------------------------- */
 
-static ps_status join(struct views *v)
-{
-    ps_worker_options o = PS_WORKER_OPTIONS;
-    ps_settings      *settings = NULL;
-    ps_status         st = ps_settings_parse(&settings, "job: {strategy: asp}\n");
-
-    o.coordinator = v->servers.coordinator;
-    o.job = "views";
-    o.rank = 0;
-    o.workers = 1;
-    o.timeout_ms = TIMEOUT_MS;
-    o.settings = settings;
-    if (!st)
-        st = ps_worker_open(&v->worker, &o);
-    ps_settings_free(&settings);
-    return st;
-}
-
 /* With one push of all. */
 static ps_status open_matrix(struct views *v, struct what *w)
 {
@@ -367,7 +348,7 @@ static ps_status open_all(void *self, struct bench_run *run)
     if (!st)
         st = bench_raw_open(&v->raw, &raw, 1);
     if (!st)
-        st = join(v);
+        st = bench_join(&v->worker, v->servers.coordinator, "views");
     for (size_t i = 0; !st && i < SIZES; i++)
         if (is_chosen(&v->what[i]))
             st = open_matrix(v, &v->what[i]);

@@ -38,4 +38,8 @@ void nap_ms(long ms); /* less than a second */
 /* Ends the program with the sentence when the file does not come within minutes. */
 void wait_for_file(const char *path, const char *otherwise);
 
+/* How many segments of psd's or a worker's memory are mapped here that are somebody
+ * else's. */
+int segments_of_others(void);
+
 #endif

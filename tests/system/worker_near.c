@@ -46,20 +46,6 @@ static void join(const char *job, int observer)
         keys[i] = i * 0x9e3779b97f4a7c15u;
 }
 
-/* "r--s ... /memfd:psd (deleted)": mapped for reading only, so somebody else's. */
-static int segments_of_others(void)
-{
-    FILE *f = fopen("/proc/self/maps", "r");
-    char  line[512];
-    int   n = 0;
-
-    check(f);
-    while (fgets(line, sizeof(line), f))
-        n += strstr(line, " r--s ") && strstr(line, "/memfd:psd ");
-    fclose(f);
-    return n;
-}
-
 /* Of a chunk all elements have been counted as often. */
 static void look_at(const int64_t *all)
 {

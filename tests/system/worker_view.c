@@ -51,19 +51,6 @@ static void join(const char *job)
     must(ps_dense(worker, "small", 1, SMALL, &o, &small));
 }
 
-static int segments_of_others(void)
-{
-    FILE *f = fopen("/proc/self/maps", "r");
-    char  line[512];
-    int   n = 0;
-
-    check(f);
-    while (fgets(line, sizeof(line), f))
-        n += strstr(line, " r--s ") && strstr(line, "/memfd:psd ");
-    fclose(f);
-    return n;
-}
-
 /* Does all that it shows lie in segments of others? */
 static bool is_lent(const ps_view *view)
 {
