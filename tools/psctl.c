@@ -377,6 +377,45 @@ static const char *environment(const char *name, const char *otherwise)
     return value && *value ? value : otherwise;
 }
 
+#define GO_ON (-1)
+
+/* GO_ON, or the exit code with which it all ends here. */
+static int take_option(struct options *o, int opt, char *value)
+{
+    const char *why;
+
+    switch (opt) {
+    case 'c': o->coordinator = value; break;
+    case 't': o->token = value; break;
+    case 'T':
+        if (!read_seconds(value, 0.001, &o->timeout_ms))
+            return wrong(value, "not a timeout, expected seconds, 0.001 to 3600");
+        break;
+    case 'i':
+        if (!read_seconds(value, 0.1, &o->interval_ms))
+            return wrong(value, "not an interval, expected seconds, 0.1 to 3600");
+        break;
+    case 'n':
+        if (!read_count(value, &o->count))
+            return wrong(value, "not a number of rounds, expected 1 or more");
+        break;
+    case 'S':
+    case 'o':
+    case 'F':
+    case 's':
+    case 'r':
+        why = take_checkpoint_option(o, opt, value);
+        if (why)
+            return wrong(value, why);
+        break;
+    case 'j': o->json = true; break;
+    case 'h': usage(stdout); return 0;
+    case 'V': puts("psctl " PACKAGE_VERSION); return 0;
+    default: fputs("psctl --help tells the usage\n", stderr); return EX_USAGE;
+    }
+    return GO_ON;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option long_options[] = {
@@ -400,39 +439,11 @@ int main(int argc, char **argv)
         .token = environment("PSW_TOKEN", ""),
     };
     const struct command *command;
-    const char           *why;
-    int                   opt;
+    int                   opt, code;
 
     while ((opt = getopt_long(argc, argv, "c:o:jhV", long_options, NULL)) != -1)
-        switch (opt) {
-        case 'c': o.coordinator = optarg; break;
-        case 't': o.token = optarg; break;
-        case 'T':
-            if (!read_seconds(optarg, 0.001, &o.timeout_ms))
-                return wrong(optarg, "not a timeout, expected seconds, 0.001 to 3600");
-            break;
-        case 'i':
-            if (!read_seconds(optarg, 0.1, &o.interval_ms))
-                return wrong(optarg, "not an interval, expected seconds, 0.1 to 3600");
-            break;
-        case 'n':
-            if (!read_count(optarg, &o.count))
-                return wrong(optarg, "not a number of rounds, expected 1 or more");
-            break;
-        case 'S':
-        case 'o':
-        case 'F':
-        case 's':
-        case 'r':
-            why = take_checkpoint_option(&o, opt, optarg);
-            if (why)
-                return wrong(optarg, why);
-            break;
-        case 'j': o.json = true; break;
-        case 'h': usage(stdout); return 0;
-        case 'V': puts("psctl " PACKAGE_VERSION); return 0;
-        default: fputs("psctl --help tells the usage\n", stderr); return EX_USAGE;
-        }
+        if ((code = take_option(&o, opt, optarg)) != GO_ON)
+            return code;
     if (optind == argc)
         return wrong("no command",
                      "expected status, jobs, workers, matrices, shards, top or "
