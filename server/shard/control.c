@@ -65,12 +65,12 @@ static void end_job(struct psd_request *r, struct psd_job *job, ps_status why,
     struct psd_shard *sh = r->shard;
     size_t            at = 0;
 
-    if (job->n_waiting > 0 || job->saver.n_askers > 0) /* else nobody's request fails */
+    if (job->waiting.n > 0 || job->saver.n_askers > 0) /* else nobody's request fails */
         ps_log(PS_LOG_ERR, "job %s%s", job->spec.name, sentence);
     psd_snapshot_end(sh, job, why, keep_last, r->out);
-    for (size_t i = 0; i < job->n_waiting; i++)
-        psd_shard_refuse(sh, &job->waiting[i].parcel.route, job->waiting[i].request,
-                         why, r->out);
+    for (size_t i = 0; i < job->waiting.n; i++)
+        psd_shard_refuse(sh, &job->waiting.items[i].parcel.route,
+                         job->waiting.items[i].request, why, r->out);
     while (sh->jobs[at] != job)
         at++;
     memmove(sh->jobs + at, sh->jobs + at + 1,

@@ -170,9 +170,7 @@ void psd_job_free(struct psd_job **job)
         drop_held(gone, &gone->seats[r]);
         free(gone->seats[r].held);
     }
-    for (size_t i = 0; i < gone->n_waiting; i++)
-        ps_parcel_drop(&gone->waiting[i].parcel);
-    free(gone->waiting);
+    psd_waiting_free(&gone->waiting);
     free(gone->observers);
     free(gone->seats);
     free(gone->loading.parts);
@@ -293,79 +291,6 @@ ps_status psd_job_seat(struct psd_job *job, const struct ps_header *h,
     return PS_OK;
 }
 
-static struct psd_waiting *find_waiting(struct psd_job *job, const struct ps_header *h)
-{
-    for (size_t i = 0; i < job->n_waiting; i++)
-        if (job->waiting[i].session == h->session &&
-            job->waiting[i].request == h->request)
-            return &job->waiting[i];
-    return NULL;
-}
-
-static size_t count_waiting(const struct psd_job *job, uint64_t session)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < job->n_waiting; i++)
-        n += job->waiting[i].session == session;
-    return n;
-}
-
-static ps_status waiting_place(struct psd_job *job, const struct ps_header *h,
-                               struct psd_waiting **out)
-{
-    if (count_waiting(job, h->session) >= PSD_WAITING_PER_WORKER)
-        return ps_fail(PS_ERR_LIMIT, "job %s: more than %u requests of worker %u wait",
-                       job->spec.name, PSD_WAITING_PER_WORKER, h->rank);
-    if (job->n_waiting == job->waiting_room) {
-        size_t              room = job->waiting_room ? 2 * job->waiting_room : 16;
-        struct psd_waiting *grown = realloc(job->waiting, room * sizeof(*grown));
-
-        if (!grown)
-            return ps_fail(PS_ERR_NO_MEMORY, "job %s: no memory for %zu requests",
-                           job->spec.name, room);
-        job->waiting = grown;
-        job->waiting_room = room;
-    }
-    *out = &job->waiting[job->n_waiting++];
-    **out = (struct psd_waiting){ .session = h->session,
-                                  .request = h->request,
-                                  .rank = h->rank,
-                                  .rest_seq = h->flags & PS_FLAG_REST ? h->seq : 0 };
-    return PS_OK;
-}
-
-ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
-                       struct ps_parcel *parcel, uint64_t deadline_ns, bool for_disk)
-{
-    struct psd_waiting *place = find_waiting(job, h);
-
-    if (place) {
-        ps_parcel_drop(&place->parcel);
-    } else {
-        ps_status st = waiting_place(job, h, &place);
-
-        if (st)
-            return st;
-        place->deadline_ns = deadline_ns;
-    }
-    place->for_disk = for_disk;
-    place->parcel = *parcel;
-    parcel->head = NULL;
-    parcel->n_frames = 0;
-    return PS_OK;
-}
-
-uint64_t psd_job_deadline(const struct psd_job *job)
-{
-    uint64_t first = UINT64_MAX;
-
-    for (size_t i = 0; i < job->n_waiting; i++)
-        if (job->waiting[i].deadline_ns < first)
-            first = job->waiting[i].deadline_ns;
-    return first;
-}
-
 /* "... waits for worker 1, worker 2 (not joined yet) and worker 4". */
 static void say_waits(const struct psd_job *job, const char *what,
                       const uint32_t *ranks, uint32_t n, char *text, size_t bytes)
@@ -440,7 +365,7 @@ struct ps_job_stats psd_job_account(const struct psd_job *job)
     s.job = job->number;
     s.clock = psd_gate_clock(job->gate);
     s.version = job->version;
-    s.waiting = job->n_waiting;
+    s.waiting = job->waiting.n;
     s.bytes = account.bytes;
     s.state_bytes = account.state_bytes + scale;
     s.allocated_bytes = account.allocated_bytes + scale;

@@ -12,6 +12,7 @@
 #include "server/shard/saver.h"
 #include "server/shard/scale.h"
 #include "server/shard/scratch.h"
+#include "server/shard/waiting.h"
 #include "server/shard/window.h"
 #include "server/store/store.h"
 
@@ -19,7 +20,6 @@
 #define PSD_OBSERVER_RANK UINT32_MAX
 
 /* Most requests of one worker that may wait; its library keeps far fewer under way. */
-#define PSD_WAITING_PER_WORKER 64u
 
 /* A push taken into the open iteration, until it closes. */
 struct psd_held {
@@ -42,7 +42,8 @@ struct psd_seat {
     struct ps_route route;
 
     struct psd_window window;
-    uint64_t          rest_seq; /* the push with which it rests; 0: it does not */
+    uint32_t          n_waiting; /* of its rank, requests that wait */
+    uint64_t          rest_seq;  /* the push with which it rests; 0: it does not */
     uint64_t first_seq; /* of its pushes, the last before the iteration it is in */
     uint64_t durable;   /* iterations of it that are on disk; where that counts */
 
@@ -62,17 +63,6 @@ struct psd_seat {
     bool             finished_open;  /* weight_closing counts at the next close */
     uint32_t         n_held, held_room;
     struct psd_held *held; /* by seq at the close */
-};
-
-/* A request that the gate did not let through yet. */
-struct psd_waiting {
-    struct ps_parcel parcel;
-    uint64_t         session;
-    uint64_t         request;
-    uint32_t         rank;
-    uint64_t         rest_seq;    /* of a rest; else 0 */
-    bool             for_disk;    /* the gate is through with it */
-    uint64_t         deadline_ns; /* UINT64_MAX: it waits for ever */
 };
 
 enum psd_load_state { PSD_LOAD_NONE = 0, PSD_LOAD_ASKED, PSD_LOAD_DONE };
@@ -114,8 +104,7 @@ struct psd_job {
     size_t               n_observers;
     struct psd_observer *observers;
 
-    size_t              n_waiting, waiting_room;
-    struct psd_waiting *waiting; /* in order of arrival */
+    struct psd_waiting_list waiting;
 
     struct psd_saver   saver;
     struct psd_loading loading;
@@ -149,19 +138,6 @@ ps_status psd_job_members(struct psd_job *job, const struct ps_header *h) PS_CHE
  */
 ps_status psd_job_seat(struct psd_job *job, const struct ps_header *h,
                        struct psd_seat **out) PS_CHECKED;
-
-/*
- * Parks a request until the gate moves or `deadline_ns` has come; takes the parcel's
- * buffers.  One that waits already under the same session and request is replaced, so
- * that a request sent twice waits once, and no longer than the first time.  `for_disk`:
- * it waits for a snapshot to be on disk.
- */
-ps_status psd_job_park(struct psd_job *job, const struct ps_header *h,
-                       struct ps_parcel *parcel, uint64_t deadline_ns,
-                       bool for_disk) PS_CHECKED;
-
-/* The earliest deadline of those that wait; UINT64_MAX: none has one. */
-uint64_t psd_job_deadline(const struct psd_job *job);
 
 /* Whom the open iteration waits for, as a sentence: "iteration 5 waits for worker 1 and
  * worker 3, which has not joined". */

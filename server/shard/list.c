@@ -96,6 +96,6 @@ ps_status psd_list_run(struct psd_request *r)
     if (st)
         return st;
     if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
-        return psd_request_park(r);
+        return psd_request_park(r, PSD_FOR_GATE);
     return answer(r, m);
 }

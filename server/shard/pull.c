@@ -242,7 +242,7 @@ ps_status psd_pull_run(struct psd_request *r)
     if (r->seat && r->h.seq != 0 && r->h.clock != PSD_GATE_NEWEST)
         psd_request_believe(r, r->h.seq, r->h.clock);
     if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
-        return psd_request_park(r);
+        return psd_request_park(r, PSD_FOR_GATE);
     a.heap = psd_store_heap(r->job->store);
     a.left = r->value_bytes;
     st = views ? collect_sheet(r, &a) : collect(r, &a);

@@ -287,7 +287,7 @@ static ps_status pass_gate(struct psd_request *r)
 
     r->seat->rested = false;
     if (is_to_wait_its_turn(r))
-        return psd_job_park(r->job, &r->h, r->in, UINT64_MAX, false);
+        return psd_waiting_park(r->job, &r->h, r->in, PSD_FOR_TURN, UINT64_MAX);
 
     if (r->seat->rest_seq != 0) /* it has thought better of it */
         psd_job_rouse(r->job, r->h.rank, r->seat->rest_seq);
@@ -304,7 +304,7 @@ static ps_status pass_gate(struct psd_request *r)
             psd_window_mark(&r->seat->window, r->h.seq, r->job->version);
             return PS_OK;
         }
-        return psd_job_park(r->job, &r->h, r->in, UINT64_MAX, false);
+        return psd_waiting_park(r->job, &r->h, r->in, PSD_FOR_TURN, UINT64_MAX);
     case PSD_STALE:
         r->job->stats.late++;
         r->job->stirs += r->seat->again_clock != 0;

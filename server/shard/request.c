@@ -136,10 +136,10 @@ static void drop_values(struct psd_request *r)
         ps_buf_drop(&r->in->frames[--r->in->n_frames]);
 }
 
-ps_status psd_request_park(struct psd_request *r)
+ps_status psd_request_park(struct psd_request *r, enum psd_reason reason)
 {
     drop_values(r);
-    return psd_job_park(r->job, &r->h, r->in, deadline_of(r), false);
+    return psd_waiting_park(r->job, &r->h, r->in, reason, deadline_of(r));
 }
 
 /* What ends an iteration, and a rest, may have to wait for the disk. */
@@ -159,7 +159,7 @@ ps_status psd_request_wait_for_disk(struct psd_request *r)
     if (st)
         return st;
     drop_values(r);
-    return psd_job_park(r->job, &r->h, r->in, deadline_of(r), true);
+    return psd_waiting_park(r->job, &r->h, r->in, PSD_FOR_DISK, deadline_of(r));
 }
 
 ps_status psd_answer(struct psd_request *r, uint32_t kind, uint64_t version,

@@ -40,7 +40,7 @@ ps_status psd_rest_run(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_who(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_ranges(struct psd_request *r) PS_CHECKED;
 ps_status psd_request_keys(struct psd_request *r) PS_CHECKED;
-ps_status psd_request_park(struct psd_request *r) PS_CHECKED;
+ps_status psd_request_park(struct psd_request *r, enum psd_reason reason) PS_CHECKED;
 
 /* May this push be acknowledged, as far as the disk is concerned?  Else it waits. */
 bool      psd_request_is_durable(const struct psd_request *r);

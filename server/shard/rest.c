@@ -55,5 +55,5 @@ ps_status psd_rest_run(struct psd_request *r)
         psd_gate_rest(r->job->gate, r->h.rank, r->h.clock);
         r->job->stirs++;
     }
-    return psd_request_park(r);
+    return psd_request_park(r, PSD_FOR_TURN);
 }

@@ -224,8 +224,8 @@ bool psd_saver_blocks(const struct psd_job *job)
 
 static bool waits_for_disk(const struct psd_job *job)
 {
-    for (size_t i = 0; i < job->n_waiting; i++)
-        if (job->waiting[i].for_disk)
+    for (size_t i = 0; i < job->waiting.n; i++)
+        if (job->waiting.items[i].reason == PSD_FOR_DISK)
             return true;
     return false;
 }

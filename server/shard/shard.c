@@ -172,29 +172,31 @@ static bool handle_one(struct psd_request r, uint32_t *number)
 static void look_at_waiting(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns,
                             struct ps_outbox *out)
 {
-    struct psd_waiting *list = job->waiting;
-    size_t              n = job->n_waiting;
-    uint32_t            number;
+    struct psd_waiting_list list = psd_waiting_take(job);
+    uint32_t                number;
 
     /* What still has to wait parks itself again, in the same order. */
-    job->waiting = NULL;
-    job->n_waiting = job->waiting_room = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < list.n; i++)
         handle_one((struct psd_request){ .shard = sh,
-                                         .in = &list[i].parcel,
+                                         .in = &list.items[i].parcel,
                                          .out = out,
                                          .now_ns = now_ns,
                                          .again = true,
-                                         .deadline_ns = list[i].deadline_ns },
+                                         .deadline_ns = list.items[i].deadline_ns },
                    &number);
-    free(list);
+    free(list.items);
+}
+
+/* More has happened than that pushes were taken. */
+static bool has_stirred(const struct psd_job *job)
+{
+    return job->membership_epoch != job->looked_epoch ||
+           job->stirs != job->looked_stirs;
 }
 
 static bool is_to_be_looked_at(const struct psd_job *job)
 {
-    return job->version != job->looked_version ||
-           job->membership_epoch != job->looked_epoch ||
-           job->stirs != job->looked_stirs;
+    return job->version != job->looked_version || has_stirred(job);
 }
 
 /* Closes what can be closed, each iteration captured before anything else moves. */
@@ -221,10 +223,13 @@ void psd_shard_settle(struct psd_shard *sh, struct psd_job *job, uint64_t now_ns
         if (psd_gate_may_wake(job->gate))
             psd_job_wake(job);
         if (is_to_be_looked_at(job)) {
+            bool any = has_stirred(job) || psd_waiting_may_go(job);
+
             job->looked_version = job->version;
             job->looked_epoch = job->membership_epoch;
             job->looked_stirs = job->stirs;
-            look_at_waiting(sh, job, now_ns, out);
+            if (any)
+                look_at_waiting(sh, job, now_ns, out);
         } else {
             break;
         }
@@ -264,30 +269,31 @@ static void give_up_waiting(struct psd_job *job, uint64_t now_ns, struct ps_outb
     psd_job_say_restless(job, restless, sizeof(restless));
     snprintf(disk, sizeof(disk), "job %s: what was pushed waits for the disk",
              job->spec.name);
-    for (size_t i = 0; i < job->n_waiting; i++) {
-        struct psd_waiting *w = &job->waiting[i];
+    for (size_t i = 0; i < job->waiting.n; i++) {
+        struct psd_waiting *w = &job->waiting.items[i];
 
         if (w->deadline_ns > now_ns) {
-            job->waiting[kept++] = *w;
+            job->waiting.items[kept++] = *w;
             continue;
         }
-        why = w->for_disk || waits_for_disk(job) ? disk
-              : w->rest_seq                      ? restless
-                                                 : missing;
+        why = w->reason == PSD_FOR_DISK || waits_for_disk(job) ? disk
+              : w->rest_seq                                    ? restless
+                                                               : missing;
         tell(&w->parcel.route, PS_MSG_ERROR, w->request, PS_ERR_TIMEOUT, why, out);
-        if (w->rest_seq && !w->for_disk && w->session == job->seats[w->rank].session)
+        if (w->rest_seq && w->reason != PSD_FOR_DISK &&
+            w->session == job->seats[w->rank].session)
             psd_job_rouse(job, w->rank, w->rest_seq);
-        ps_parcel_drop(&w->parcel);
+        psd_waiting_forget(job, i);
     }
     if (why)
         ps_log(PS_LOG_WARN, "%s", why);
-    job->n_waiting = kept;
+    psd_waiting_keep(job, kept);
 }
 
 void psd_shard_tick(struct psd_shard *sh, uint64_t now_ns, struct ps_outbox *out)
 {
     for (size_t i = 0; i < sh->n_jobs; i++) {
-        if (psd_job_deadline(sh->jobs[i]) <= now_ns)
+        if (psd_waiting_deadline(sh->jobs[i]) <= now_ns)
             give_up_waiting(sh->jobs[i], now_ns, out);
         if (is_to_be_looked_at(sh->jobs[i]))
             psd_shard_settle(sh, sh->jobs[i], now_ns, out);
@@ -300,7 +306,7 @@ uint64_t psd_shard_next_tick(const struct psd_shard *sh)
     uint64_t first = UINT64_MAX;
 
     for (size_t i = 0; i < sh->n_jobs; i++) {
-        uint64_t deadline = psd_job_deadline(sh->jobs[i]);
+        uint64_t deadline = psd_waiting_deadline(sh->jobs[i]);
         uint64_t look =
             is_to_be_looked_at(sh->jobs[i]) ? 0 : psd_saver_next_look(sh->jobs[i]);
 
@@ -314,9 +320,9 @@ uint64_t psd_shard_next_tick(const struct psd_shard *sh)
 
 static void close_job(const struct psd_job *job, const char *why, struct ps_outbox *out)
 {
-    for (size_t i = 0; i < job->n_waiting; i++)
-        tell(&job->waiting[i].parcel.route, PS_MSG_ERROR, job->waiting[i].request,
-             PS_ERR_CLOSING, why, out);
+    for (size_t i = 0; i < job->waiting.n; i++)
+        tell(&job->waiting.items[i].parcel.route, PS_MSG_ERROR,
+             job->waiting.items[i].request, PS_ERR_CLOSING, why, out);
     for (uint32_t r = 0; r < job->spec.workers; r++)
         if (job->seats[r].heard && job->seats[r].state == PS_MEMBER_ACTIVE)
             tell(&job->seats[r].route, PS_MSG_NOTICE, 0, PS_ERR_CLOSING, why, out);

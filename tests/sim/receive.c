@@ -55,6 +55,21 @@ static void to_coordinator(struct world *w, struct flight *f)
     saved_post_coordinator(w, &at);
 }
 
+/* Nobody is kept waiting whom the gate lets through. */
+static void watch_waiting(struct world *w, const struct node *at,
+                          const struct psd_job *job)
+{
+    for (size_t i = 0; i < job->waiting.n; i++) {
+        const struct psd_waiting *r = &job->waiting.items[i];
+
+        if (r->reason == PSD_FOR_GATE &&
+            psd_gate_pull(job->gate, r->rank, r->clock) == PSD_NOW)
+            world_wrong(w, "shard %u.%u: a pull of worker %u at %ju waits at %ju",
+                        at->host, at->shard, r->rank, (uintmax_t)r->clock,
+                        (uintmax_t)psd_gate_clock(job->gate));
+    }
+}
+
 /* What a shard keeps for later does not grow beyond what it may. */
 static void watch_shard(struct world *w, const struct node *at)
 {
@@ -63,9 +78,12 @@ static void watch_shard(struct world *w, const struct node *at)
     for (uint32_t number = 1; number <= w->version_job; number++) {
         const struct psd_job *job = psd_shard_job(shard, number);
 
-        if (job && job->n_waiting > job->spec.workers * PSD_WAITING_PER_WORKER)
+        if (!job)
+            continue;
+        watch_waiting(w, at, job);
+        if (job->waiting.n > job->spec.workers * PSD_WAITING_PER_WORKER)
             world_wrong(w, "shard %u.%u: %zu requests wait", at->host, at->shard,
-                        job->n_waiting);
+                        job->waiting.n);
     }
 }
 
