@@ -137,10 +137,27 @@ static bool is_small(size_t room)
     return room <= PS_GROUP_BYTES / 4;
 }
 
+static bool is_view(const struct psw_request *r)
+{
+    return r->kind == PS_MSG_PULL && r->flags & PS_FLAG_VIEW;
+}
+
+/*
+ * What cannot be lent for a view is asked for once more, piece by piece.  If the worker
+ * had finished its iteration in between, the next one might be closed between two
+ * pieces, and they would be of two clocks.
+ */
+static bool is_early(const struct psw_lane *lane, const struct psw_request *r)
+{
+    return lane->n_views > 0 && r->flags & PS_FLAG_FINISH;
+}
+
 /* May it begin a message? */
 static bool may_leave(const struct psw_lane *lane, const struct psw_request *r,
                       size_t room)
 {
+    if (is_early(lane, r))
+        return false;
     if (lane->window)
         return lane->n_sent < lane->window;
     if (r->may_wait && lane->n_waiting >= PSW_WINDOW_WAITING)
@@ -157,7 +174,8 @@ static bool may_join(const struct psw_lane *lane, const struct psw_request *r,
                      size_t taken, size_t room)
 {
     return is_small(room) && taken + room <= PS_GROUP_BYTES && !r->lent &&
-           !lane->window && (!r->may_wait || lane->n_waiting < PSW_WINDOW_WAITING) &&
+           !is_early(lane, r) && !lane->window &&
+           (!r->may_wait || lane->n_waiting < PSW_WINDOW_WAITING) &&
            lane->n_sent < PSW_WINDOW_SMALL &&
            lane->sent_bytes + bytes_of(r) <= PSW_SMALL_BYTES;
 }
@@ -171,6 +189,7 @@ static void is_under_way(struct psw_lane *lane, struct psw_request *r)
         lane->check_ns = UINT64_MAX;
     lane->n_waiting += r->may_wait;
     lane->n_messages += r->leads;
+    lane->n_views += is_view(r);
 }
 
 /* Takes *link, one of those under way, out of the lane. */
@@ -182,6 +201,7 @@ static struct psw_request *take(struct psw_lane *lane, struct psw_request **link
     lane->n_sent--;
     lane->n_waiting -= r->may_wait;
     lane->n_messages -= r->leads;
+    lane->n_views -= is_view(r);
     return r;
 }
 
@@ -334,7 +354,7 @@ void psw_lane_empty(struct psw_lane *lane, struct psw_queue *out)
 {
     psw_queue_move(out, &lane->sent);
     psw_queue_move(out, &lane->queue);
-    lane->n_sent = lane->n_waiting = lane->n_messages = 0;
+    lane->n_sent = lane->n_waiting = lane->n_messages = lane->n_views = 0;
     lane->sent_bytes = 0;
 }
 

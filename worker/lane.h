@@ -96,6 +96,7 @@ struct psw_lane {
     struct psw_queue queue;             /* the others, behind them */
     uint32_t         n_sent, n_waiting; /* of `sent`: all, and those that may wait */
     uint32_t         n_messages;        /* whose first request is not answered */
+    uint32_t         n_views;           /* of `sent`: see lane.c, is_early */
     size_t           sent_bytes;
     uint64_t         check_ns; /* none of `sent` is to be sent again before */
 };

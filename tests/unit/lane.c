@@ -135,6 +135,45 @@ START_TEST(what_leaves_together_fits_into_one_message)
 }
 END_TEST
 
+static void ask_flagged(size_t there, uint32_t flags)
+{
+    struct psw_request *r = request(there, 0);
+
+    r->flags = flags;
+    psw_queue_add(&lane.queue, r);
+    send();
+}
+
+/* It may have to be asked for again, which must come before that. */
+START_TEST(iteration_is_not_ended_while_a_view_is_under_way)
+{
+    struct psw_queue again = { 0 };
+
+    ask_flagged(0, PS_FLAG_VIEW);
+    ask(1, 8, 0);
+    ask_flagged(8, PS_FLAG_FINISH);
+    ask(1, 0, 8);
+    ck_assert_uint_eq(out.n, 2);
+    answered(2);
+    ck_assert_uint_eq(out.n, 2);
+    psw_queue_add(&again, request(0, MIB));
+    psw_request_free(psw_lane_answered(&lane, 1));
+    psw_lane_put_first(&lane, &again);
+    send();
+    ck_assert_uint_eq(out.n, 5);
+    ck_assert_uint_eq(lane.sent.first->id, 5); /* the one that was asked again */
+    ck_assert_uint_eq(lane.sent.first->next->flags, PS_FLAG_FINISH);
+}
+END_TEST
+
+START_TEST(view_behind_the_end_of_an_iteration_holds_nothing_up)
+{
+    ask_flagged(8, PS_FLAG_FINISH);
+    ask_flagged(0, PS_FLAG_VIEW);
+    ck_assert_uint_eq(out.n, 2);
+}
+END_TEST
+
 START_TEST(large_requests_are_messages_of_their_own)
 {
     ask(2 * PSW_WINDOW, MIB, 0);
@@ -263,6 +302,8 @@ static Suite *lane_suite(void)
     tcase_add_test(window, what_waits_leaves_together_when_an_answer_makes_room);
     tcase_add_test(window, message_makes_room_when_its_first_request_is_answered);
     tcase_add_test(window, what_leaves_together_fits_into_one_message);
+    tcase_add_test(window, iteration_is_not_ended_while_a_view_is_under_way);
+    tcase_add_test(window, view_behind_the_end_of_an_iteration_holds_nothing_up);
     tcase_add_test(window, large_requests_are_messages_of_their_own);
     tcase_add_test(window, middling_ones_are_bounded_by_their_bytes);
     tcase_add_test(window, there_are_never_too_many_messages);
