@@ -1,4 +1,5 @@
 /* link.c - a connected DEALER as ps_link; see net.h. */
+#include "common/net/ballast.h"
 #include "common/net/multipart.h"
 #include "common/net/socket.h"
 
@@ -23,6 +24,7 @@ struct ps_link {
     bool             sign;                 /* the server has to hear of the near */
     uint64_t         ask_ns, pause_ns;     /* when to ask next where it is; 0: never */
     struct psn_group group; /* what came last, as far as nobody has taken it */
+    struct psn_ballast ballast;
 };
 
 static ps_status check_peer(const char *endpoint)
@@ -77,6 +79,7 @@ void ps_link_close(struct ps_link **link, int linger_ms)
     if (!l)
         return;
     psn_group_clear(&l->group);
+    psn_ballast_drop(&l->ballast);
     psn_near_drop(&l->near);
     close_socket(&l->side, linger_ms);
     close_socket(&l->socket, linger_ms);
@@ -229,6 +232,8 @@ ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out)
         st = ps_multipart_receive(l->side, false, out, &e, &l->group);
     if (st == PS_ERR_TIMEOUT)
         st = ps_multipart_receive(l->socket, false, out, &e, &l->group);
+    if (!st)
+        psn_ballast_see(&l->ballast, out);
     if (!st && e.kind != PSN_NONE) {
         st = open_envelope(l, &e, out);
         if (st)
