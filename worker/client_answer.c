@@ -5,11 +5,15 @@
 
 #include <string.h>
 
+/* What a pull of so much brings first has left the cache when its last part comes. */
+#define PAST_CACHE_BYTES (UINT64_C(64) << 20)
+
 /* The payload of an answer, read from front to back across its frames. */
 struct cursor {
     const struct ps_parcel *in;
     uint32_t                frame;
-    size_t                  at; /* in that frame */
+    size_t                  at;         /* in that frame */
+    bool                    past_cache; /* goes what is read */
 };
 
 /* The next `bytes`, which are there; `to` NULL: skips them. */
@@ -22,7 +26,10 @@ static void read_on(struct cursor *c, uint8_t *to, size_t bytes)
         if (n > bytes)
             n = bytes;
         if (to) {
-            memcpy(to, frame->data + c->at, n);
+            if (c->past_cache)
+                ps_copy_past_cache(to, frame->data + c->at, n);
+            else
+                memcpy(to, frame->data + c->at, n);
             to += n;
         }
         c->at += n;
@@ -86,7 +93,7 @@ static void fill_rows(struct cursor *c, const struct psw_request *r)
 
 static void fill(const struct psw_request *r, const struct ps_parcel *in)
 {
-    struct cursor c = { .in = in };
+    struct cursor c = { .in = in, .past_cache = r->ticket->pulled >= PAST_CACHE_BYTES };
 
     if (r->row_of) {
         fill_rows(&c, r);

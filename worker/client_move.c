@@ -160,6 +160,8 @@ static ps_status stage(const struct mover *mv, struct psw_shard *sh,
     }
     psw_queue_add(queue, r);
     mv->ticket->n_open++;
+    if (pulls)
+        mv->ticket->pulled += pack->bytes;
     return PS_OK;
 }
 

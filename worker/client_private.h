@@ -65,8 +65,9 @@ struct ps_ticket {
     uint32_t               n_listed;
     struct ps_matrix_spec *specs; /* of MATRIX: what was asked; of LIST: the answer */
     struct psw_listing     rows;
-    ps_view               *view;  /* of a view: while it is made, */
-    ps_view              **place; /* and where it goes then */
+    ps_view               *view;   /* of a view: while it is made, */
+    ps_view              **place;  /* and where it goes then */
+    uint64_t               pulled; /* bytes of all values that its answers bring */
 
     uint32_t life; /* of the client when it began */
     uint32_t n_shards;

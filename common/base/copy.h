@@ -1,8 +1,9 @@
 /*
- * copy.h - copies many short rows.
+ * copy.h - copies of more and of less than memcpy is good at.
  *
- * Line by line where the compiler sees it: a call of memcpy would cost more than most
- * rows do.
+ * Many short rows: line by line where the compiler sees it, because a call of memcpy
+ * would cost more than most rows do.  And parts of something that is larger than any
+ * cache: stored past it.
  */
 #ifndef PS_BASE_COPY_H
 #define PS_BASE_COPY_H
@@ -26,5 +27,12 @@ static inline void ps_copy_row(void *to, const void *from, size_t bytes)
     if (bytes > 0)
         memcpy(out, in, bytes);
 }
+
+/*
+ * What will have left the cache before anybody reads it: without reading first what is
+ * overwritten, and without driving other things out.  Such copies cost less, and
+ * whoever reads them then pays some of that.
+ */
+void ps_copy_past_cache(void *to, const void *from, size_t bytes);
 
 #endif

@@ -1,4 +1,5 @@
 /* The base: buffers and who owns them, outboxes, log lines, random numbers. */
+#include "common/base/copy.h"
 #include "common/base/cpus.h"
 #include "common/base/log.h"
 #include "common/base/parcel.h"
@@ -58,6 +59,26 @@ START_TEST(a_copy_is_a_copy)
 END_TEST
 
 /* ---- lists of CPUs -------------------------------------------------------------- */
+
+/* Around every edge: of a line, a page, four of them, at both ends. */
+START_TEST(a_copy_past_the_cache_is_a_copy)
+{
+    static const size_t sizes[] = { 0,     1,     63,    64,    65,   4096,
+                                    16383, 16384, 16448, 32768, 50000 };
+    static uint8_t      from[60000], to[60000], expected[60000];
+
+    for (size_t i = 0; i < sizeof(from); i++)
+        from[i] = (uint8_t)(i * 7 + i / 251);
+    for (size_t i = 0; i < COUNT(sizes); i++)
+        for (size_t shift = 0; shift < 3 * PS_COPY_LINE; shift += 13) {
+            memset(to, 0xee, sizeof(to));
+            memset(expected, 0xee, sizeof(expected));
+            memcpy(expected + shift, from + 2 * shift + 1, sizes[i]);
+            ps_copy_past_cache(to + shift, from + 2 * shift + 1, sizes[i]);
+            ck_assert_mem_eq(to, expected, sizeof(to));
+        }
+}
+END_TEST
 
 START_TEST(a_list_of_cpus_keeps_its_order)
 {
@@ -515,6 +536,7 @@ static Suite *base_suite(void)
     tcase_add_test(buffers, a_new_buffer_is_empty_and_aligned);
     tcase_add_test(buffers, a_buffer_of_endless_size_is_refused);
     tcase_add_test(buffers, a_copy_is_a_copy);
+    tcase_add_test(buffers, a_copy_past_the_cache_is_a_copy);
     tcase_add_test(buffers, a_list_of_cpus_keeps_its_order);
     tcase_add_test(buffers, what_is_no_list_of_cpus_is_refused);
     tcase_add_test(buffers, a_list_of_cpus_too_long_to_show_is_cut);
