@@ -77,37 +77,20 @@ static void usage(FILE *to)
           to);
 }
 
-static int take_pattern(struct bench_options *o, const char *pattern)
-{
-    if (o->n_only == BENCH_ONLY)
-        return bench_wrong("--only: %u patterns at most", BENCH_ONLY);
-    o->only[o->n_only++] = pattern;
-    return -1;
-}
-
 /* -1: go on; else the exit code. */
 static int take_option(struct bench_options *o, int letter)
 {
     switch (letter) {
-    case 'o': return take_pattern(o, optarg);
-    case 'l': o->list = true; return -1;
-    case 'r': return bench_count("rounds", optarg, 1000000, &o->rounds);
-    case 's':
-        return bench_number(optarg, 60, &o->seconds) && o->seconds > 0
-                   ? -1
-                   : bench_wrong("--seconds: expected a number above 0, up to 60");
-    case 'a': o->alone = true; return -1;
     case 'n': return bench_count("rows", optarg, 1u << 30, &o->rows);
     case 'b': /* what fits one frame, in psd's requests as in the raw ones */
         return bench_count("batch", optarg, PS_CHUNK_BYTES / 64, &o->batch);
     case 'm': return bench_count("model", optarg, 1024, &o->model_mib);
     case 'e': return bench_count("elements", optarg, 1u << 30, &o->elements);
     case 'i': return bench_count("idle", optarg, BENCH_IDLE_MAX, &o->idle);
-    case 'j': o->json = true; return -1;
     case 'q': o->progress = false; return -1;
     case 'h': usage(stdout); return 0;
     case 'V': puts("psbench " PACKAGE_VERSION); return 0;
-    default: return EX_USAGE;
+    default: return bench_take_option(o, letter, optarg);
     }
 }
 
@@ -153,15 +136,10 @@ static void print_head(const struct bench_options *o)
         memcpy(congestion, "?\n", 3);
     if (f)
         fclose(f);
-    fprintf(o->notes,
-            "psbench --rounds=%u --seconds=%g --rows=%u --batch=%u --model=%u "
-            "--elements=%u --idle=%u",
-            o->rounds, o->seconds, o->rows, o->batch, o->model_mib, o->elements,
-            o->idle);
-    for (size_t i = 0; i < o->n_only; i++)
-        fprintf(o->notes, " --only='%s'", o->only[i]);
-    fprintf(o->notes, "%s%s\npsd %s, ZeroMQ %s, ", o->alone ? " --alone" : "",
-            o->json ? " --json" : "", PACKAGE_VERSION, bench_raw_version());
+    fprintf(o->notes, "psbench --rows=%u --batch=%u --model=%u --elements=%u --idle=%u",
+            o->rows, o->batch, o->model_mib, o->elements, o->idle);
+    bench_print_options(o);
+    fprintf(o->notes, "\npsd %s, ZeroMQ %s, ", PACKAGE_VERSION, bench_raw_version());
     bench_print_machine(o->notes);
     fprintf(o->notes, ", TCP congestion control %s", congestion);
     fflush(o->notes);

@@ -363,6 +363,7 @@ static void usage(FILE *to)
         "  -r, --rounds=N     how often everything is measured  [9]\n"
         "  -s, --seconds=S    how long each time, up to 60  [0.2]\n"
         "  -a, --alone        without the limits\n"
+        "  -c, --cpu          rates by processor time, for a machine that others use\n"
         "  -j, --json         one object a line, and everything else to standard "
         "error\n"
         "  -h, --help\n"
@@ -370,32 +371,15 @@ static void usage(FILE *to)
         to);
 }
 
-static int take_pattern(struct bench_options *o, const char *pattern)
-{
-    if (o->n_only == BENCH_ONLY)
-        return bench_wrong("--only: %u patterns at most", BENCH_ONLY);
-    o->only[o->n_only++] = pattern;
-    return -1;
-}
-
 /* -1: go on; else the exit code. */
 static int take_option(struct bench_options *o, int letter)
 {
     switch (letter) {
     case 'n': return bench_count("shards", optarg, SHARDS, &n_shards);
-    case 'o': return take_pattern(o, optarg);
-    case 'l': o->list = true; return -1;
-    case 'r': return bench_count("rounds", optarg, 1000000, &o->rounds);
-    case 's':
-        return bench_number(optarg, 60, &o->seconds) && o->seconds > 0
-                   ? -1
-                   : bench_wrong("--seconds: expected a number above 0, up to 60");
-    case 'a': o->alone = true; return -1;
     case 'c': by_cpu_time = true; return -1;
-    case 'j': o->json = true; return -1;
     case 'h': usage(stdout); return 0;
     case 'V': puts("psbench-scale " PACKAGE_VERSION); return 0;
-    default: return EX_USAGE;
+    default: return bench_take_option(o, letter, optarg);
     }
 }
 
@@ -429,12 +413,10 @@ static int take_options(struct bench_options *o, int argc, char **argv)
 
 static void print_head(const struct bench_options *o)
 {
-    fprintf(o->notes, "psbench-scale --shards=%u --rounds=%u --seconds=%g", n_shards,
-            o->rounds, o->seconds);
-    for (size_t i = 0; i < o->n_only; i++)
-        fprintf(o->notes, " --only='%s'", o->only[i]);
-    fprintf(o->notes, "%s%s%s\npsd %s, ", o->alone ? " --alone" : "",
-            by_cpu_time ? " --cpu" : "", o->json ? " --json" : "", PACKAGE_VERSION);
+    fprintf(o->notes, "psbench-scale --shards=%u%s", n_shards,
+            by_cpu_time ? " --cpu" : "");
+    bench_print_options(o);
+    fprintf(o->notes, "\npsd %s, ", PACKAGE_VERSION);
     bench_print_machine(o->notes);
     fputc('\n', o->notes);
     fflush(o->notes);

@@ -8,10 +8,45 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sysexits.h>
 
 #define TIMEOUT_MS 30000 /* of every call of a worker */
 
 const char *const bench_transports[BENCH_TRANSPORTS] = { "tcp", "ipc", "shm" };
+
+/* ---- the command line ----------------------------------------------------------- */
+
+static int take_pattern(struct bench_options *o, const char *pattern)
+{
+    if (o->n_only == BENCH_ONLY)
+        return bench_wrong("--only: %u patterns at most", BENCH_ONLY);
+    o->only[o->n_only++] = pattern;
+    return -1;
+}
+
+int bench_take_option(struct bench_options *o, int letter, const char *argument)
+{
+    switch (letter) {
+    case 'o': return take_pattern(o, argument);
+    case 'l': o->list = true; return -1;
+    case 'r': return bench_count("rounds", argument, 1000000, &o->rounds);
+    case 's':
+        return bench_number(argument, 60, &o->seconds) && o->seconds > 0
+                   ? -1
+                   : bench_wrong("--seconds: expected a number above 0, up to 60");
+    case 'a': o->alone = true; return -1;
+    case 'j': o->json = true; return -1;
+    default: return EX_USAGE;
+    }
+}
+
+void bench_print_options(const struct bench_options *o)
+{
+    fprintf(o->notes, " --rounds=%u --seconds=%g", o->rounds, o->seconds);
+    for (size_t i = 0; i < o->n_only; i++)
+        fprintf(o->notes, " --only='%s'", o->only[i]);
+    fprintf(o->notes, "%s%s", o->alone ? " --alone" : "", o->json ? " --json" : "");
+}
 
 /* ---- cases ---------------------------------------------------------------------- */
 

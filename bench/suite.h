@@ -42,6 +42,13 @@ struct bench_options {
     FILE       *notes;    /* where everything goes that is not a result */
 };
 
+/* Takes --only, --list, --rounds, --seconds, --alone or --json: o, l, r, s, a, j.  -1:
+ * go on; else the exit code, as of any other letter. */
+int bench_take_option(struct bench_options *o, int letter, const char *argument);
+
+/* Those that are set, to `notes`, each with a space in front of it. */
+void bench_print_options(const struct bench_options *o);
+
 /* One setting while it is measured. */
 struct bench_run {
     const struct bench_options *options;
