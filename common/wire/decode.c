@@ -1,10 +1,12 @@
 /*
  * decode.c - from bytes to struct ps_header: parse, then look at every field.
  *
- * protobuf-c takes its memory from the arena and gives nothing back; the next decode
- * starts the arena over.
+ * Headers of plain fields are parsed by direct.c, all others by protobuf-c; the fields
+ * are looked at by the same code.  protobuf-c takes its memory from the arena and gives
+ * nothing back; the next decode starts the arena over.
  */
-#include "common/wire/decode.h"
+#include "common/wire/direct.h"
+#include "common/wire/reference.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -129,6 +131,8 @@ ps_status ps_decode_text(struct ps_arena *a, const struct ps_header *h,
 
 static void take_plain(const Psd__Wire__Header *m, struct ps_header *h)
 {
+    h->kind = m->kind;
+    h->request = m->request;
     h->status = m->status;
     h->flags = m->flags;
     h->job = m->job;
@@ -189,31 +193,38 @@ static ps_status take_ranges(struct ps_arena *a, const Psd__Wire__Header *m,
     if ((st = ps_decode_count(h, "ranges", n, PS_RANGES_MAX)) ||
         (st = ps_decode_array(a, h, n, sizeof(*ranges), &ranges)))
         return st;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t first = m->range_first[i], count = m->range_count[i];
-
-        if (count == 0)
-            return ps_bad(h, "range %zu is empty, expected a count from 1", i);
-        if (first > UINT64_MAX - count)
-            return ps_bad(h,
-                          "range %zu from %" PRIu64 " of %" PRIu64
-                          " elements, expected an end below 2^64",
-                          i, first, count);
-        ranges[i] = (struct ps_range){ m->range_matrix[i], first, count };
-    }
+    for (size_t i = 0; i < n; i++)
+        ranges[i] = (struct ps_range){ m->range_matrix[i], m->range_first[i],
+                                       m->range_count[i] };
     h->n_ranges = (uint32_t)n;
     h->ranges = ranges;
     return PS_OK;
 }
 
-static ps_status take_texts(struct ps_arena *a, const Psd__Wire__Header *m,
+static ps_status check_ranges(const struct ps_header *h)
+{
+    for (uint32_t i = 0; i < h->n_ranges; i++) {
+        uint64_t first = h->ranges[i].first, count = h->ranges[i].count;
+
+        if (count == 0)
+            return ps_bad(h, "range %u is empty, expected a count from 1", i);
+        if (first > UINT64_MAX - count)
+            return ps_bad(h,
+                          "range %u from %" PRIu64 " of %" PRIu64
+                          " elements, expected an end below 2^64",
+                          i, first, count);
+    }
+    return PS_OK;
+}
+
+static ps_status take_texts(struct ps_arena *a, const struct ps_found *found,
                             const struct ps_kind_rule *rule, struct ps_header *h)
 {
     ps_status st;
 
-    if ((st = ps_decode_text(a, h, "text", &m->text, PS_TEXT_BYTES, &h->text)) ||
-        (st = ps_decode_text(a, h, "name", &m->name, PS_NAME_BYTES, &h->name)) ||
-        (st = ps_decode_text(a, h, "token", &m->token, PS_TEXT_BYTES, &h->token)))
+    if ((st = ps_decode_text(a, h, "text", &found->text, PS_TEXT_BYTES, &h->text)) ||
+        (st = ps_decode_text(a, h, "name", &found->name, PS_NAME_BYTES, &h->name)) ||
+        (st = ps_decode_text(a, h, "token", &found->token, PS_TEXT_BYTES, &h->token)))
         return st;
     if ((rule->needs & PS_NEED_NAME) && ps_name_check("job", h->name))
         return PS_ERR_BAD_MESSAGE;
@@ -237,34 +248,52 @@ static ps_status check_needs(const struct ps_header *h, const struct ps_kind_rul
     return PS_OK;
 }
 
-static ps_status take(struct ps_arena *a, const Psd__Wire__Header *m,
-                      struct ps_header *h)
+/* Fields in the order in which they are complained about.  `m`: what protobuf-c has
+ * read; NULL: everything was read directly, there are no lists. */
+static ps_status take(struct ps_arena *a, const struct ps_found *found,
+                      const Psd__Wire__Header *m, struct ps_header *h)
 {
-    const struct ps_kind_rule *rule = ps_kind_rule(m->kind);
+    const struct ps_kind_rule *rule = ps_kind_rule(h->kind);
     ps_status                  st;
 
-    if (m->protocol == 0)
+    if (found->protocol == 0)
         return ps_fail(PS_ERR_BAD_MESSAGE, "message: no protocol version, expected %u",
                        PS_PROTOCOL_VERSION);
-    if (m->protocol != PS_PROTOCOL_VERSION)
+    if (found->protocol != PS_PROTOCOL_VERSION)
         return ps_fail(PS_ERR_PROTOCOL, "message: protocol version %u, expected %u",
-                       m->protocol, PS_PROTOCOL_VERSION);
+                       found->protocol, PS_PROTOCOL_VERSION);
     if (!rule)
         return ps_fail(PS_ERR_BAD_MESSAGE, "message: kind %u is none of this protocol",
-                       m->kind);
-    take_plain(m, h);
-    if ((st = check_plain(h, rule)) || (st = take_texts(a, m, rule, h)) ||
-        (st = take_ranges(a, m, h)) || (st = ps_decode_lists(a, m, h)))
+                       h->kind);
+    if ((st = check_plain(h, rule)) || (st = take_texts(a, found, rule, h)) ||
+        (m && (st = take_ranges(a, m, h))) || (st = check_ranges(h)) ||
+        (m && (st = ps_decode_lists(a, m, h))))
         return st;
     return check_needs(h, rule);
 }
 
-ps_status ps_wire_decode(struct ps_decoder *d, const void *bytes, size_t n_bytes,
-                         struct ps_header *h)
+/* ---- two ways to read ---------------------------------------------------------- */
+
+static const struct ps_header empty = { .text = "", .name = "", .token = "" };
+
+/* So that it can be answered. */
+static ps_status keep_kind_and_request(struct ps_header *h, ps_status st)
 {
-    const struct ps_header empty = { .text = "", .name = "", .token = "" };
-    Psd__Wire__Header     *m;
-    ps_status              st;
+    uint32_t kind = h->kind;
+    uint64_t request = h->request;
+
+    *h = empty;
+    h->kind = kind;
+    h->request = request;
+    return st;
+}
+
+ps_status ps_reference_decode(struct ps_decoder *d, const void *bytes, size_t n_bytes,
+                              struct ps_header *h)
+{
+    Psd__Wire__Header *m;
+    struct ps_found    found;
+    ps_status          st;
 
     *h = empty;
     if (n_bytes > PS_HEADER_BYTES)
@@ -276,13 +305,23 @@ ps_status ps_wire_decode(struct ps_decoder *d, const void *bytes, size_t n_bytes
     if (!m)
         return ps_fail(PS_ERR_BAD_MESSAGE,
                        "message: header of %zu bytes cannot be parsed", n_bytes);
-    h->kind = m->kind;
-    h->request = m->request;
-    st = take(&d->arena, m, h);
-    if (st) {
-        *h = empty;
-        h->kind = m->kind;
-        h->request = m->request;
-    }
-    return st;
+    take_plain(m, h);
+    found = (struct ps_found){ m->protocol, m->text, m->name, m->token };
+    st = take(&d->arena, &found, m, h);
+    return st ? keep_kind_and_request(h, st) : PS_OK;
+}
+
+ps_status ps_wire_decode(struct ps_decoder *d, const void *bytes, size_t n_bytes,
+                         struct ps_header *h)
+{
+    struct ps_found found = { 0 };
+    ps_status       st;
+
+    *h = empty;
+    ps_arena_reset(&d->arena);
+    if (n_bytes > PS_HEADER_BYTES ||
+        !ps_direct_read(&d->arena, bytes, n_bytes, h, &found))
+        return ps_reference_decode(d, bytes, n_bytes, h);
+    st = take(&d->arena, &found, NULL, h);
+    return st ? keep_kind_and_request(h, st) : PS_OK;
 }

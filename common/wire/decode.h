@@ -1,6 +1,7 @@
 /*
- * decode.h - shared by the two halves of the decoder: decode.c (the header itself and
- * what every push carries) and decode_lists.c (specs, members, reports and the like).
+ * decode.h - shared by the parts of the decoder: decode.c (the header itself),
+ * direct.c (reads headers without lists) and decode_lists.c (specs, members, reports
+ * and the like).
  *
  * Every function takes one part of the protobuf message, checks it, and puts it into
  * the header; what it points at lies in the arena.  PS_ERR_BAD_MESSAGE with a sentence
@@ -16,6 +17,12 @@
 #define ps_bad(h, fmt, ...)                                                            \
     ps_fail(PS_ERR_BAD_MESSAGE, "message %s: " fmt,                                    \
             ps_kind_name((h)->kind) __VA_OPT__(, ) __VA_ARGS__)
+
+/* What a header says besides its plain fields and lists, as it was read. */
+struct ps_found {
+    uint32_t            protocol;
+    ProtobufCBinaryData text, name, token;
+};
 
 /* The largest arrays that a header may name. */
 ps_status ps_decode_count(const struct ps_header *h, const char *what, size_t n,

@@ -1,17 +1,15 @@
 /*
  * encode.c - from struct ps_header to bytes.
  *
- * What protobuf-c wants in its own shape is built in an arena that starts on the
- * stack: large enough for every push and pull, so those cost no allocation but the
- * buffer that is handed out.
+ * Headers of plain fields are written by direct.c, all others by protobuf-c.  What that
+ * wants in its own shape is built in an arena that starts on the stack.
  */
-#include "common/wire/arena.h"
-#include "common/wire/kind.h"
-#include "proto/ps.pb-c.h"
+#include "common/wire/direct.h"
+#include "common/wire/reference.h"
 
 #include <string.h>
 
-#define SCRATCH_BYTES 8192u /* PS_RANGES_MAX ranges take 5 KiB */
+#define SCRATCH_BYTES 8192u /* more than most need */
 
 static uint64_t bits_of(double value)
 {
@@ -67,27 +65,20 @@ static void put_plain(const struct ps_header *h, Psd__Wire__Header *m)
     m->token = bytes_of(h->token);
 }
 
-/* A sentence is one line of bounded length, whatever it was made from. */
 static ps_status put_text(struct ps_arena *a, const struct ps_header *h,
                           Psd__Wire__Header *m)
 {
-    size_t bytes = h->text ? strnlen(h->text, PS_TEXT_BYTES) : 0;
-    char  *text;
+    size_t   bytes = ps_sentence_bytes(h->text);
+    uint8_t *text;
 
     if (bytes == 0)
         return PS_OK;
-    if (bytes == PS_TEXT_BYTES) {
-        bytes--;
-        while (bytes > 0 && ((unsigned char)h->text[bytes] & 0xc0) == 0x80)
-            bytes--; /* not inside a UTF-8 character */
-    }
     text = ps_arena_get(a, bytes);
     if (!text)
         return no_memory(h);
     for (size_t i = 0; i < bytes; i++)
-        text[i] =
-            (unsigned char)h->text[i] < ' ' || h->text[i] == 0x7f ? ' ' : h->text[i];
-    m->text = (ProtobufCBinaryData){ bytes, (uint8_t *)text };
+        text[i] = ps_sentence_byte(h->text[i]);
+    m->text = (ProtobufCBinaryData){ bytes, text };
     return PS_OK;
 }
 
@@ -442,7 +433,7 @@ static ps_status pack(const struct ps_header *h, const Psd__Wire__Header *m,
     return PS_OK;
 }
 
-ps_status ps_wire_encode(const struct ps_header *h, struct ps_buf **out)
+ps_status ps_reference_encode(const struct ps_header *h, struct ps_buf **out)
 {
     _Alignas(16) uint8_t scratch[SCRATCH_BYTES];
     struct ps_arena      arena;
@@ -456,6 +447,18 @@ ps_status ps_wire_encode(const struct ps_header *h, struct ps_buf **out)
         st = pack(h, &m, out);
     ps_arena_free(&arena);
     return st;
+}
+
+ps_status ps_wire_encode(const struct ps_header *h, struct ps_buf **out)
+{
+    uint8_t   bytes[PS_DIRECT_BYTES];
+    ps_status st = check_counts(h);
+    size_t    n_bytes;
+
+    if (st)
+        return st;
+    n_bytes = ps_direct_write(h, bytes);
+    return n_bytes > 0 ? ps_buf_copy(out, bytes, n_bytes) : ps_reference_encode(h, out);
 }
 
 static void drop_all(struct ps_buf **frames, uint32_t n_frames)
