@@ -183,7 +183,7 @@ static bool read_ranges(struct ps_arena *a, struct columns *c, struct ps_header 
     size_t           n = numbers_in(&c->matrix);
     struct ps_range *ranges;
 
-    if (n > PS_RANGES_MAX || numbers_in(&c->first) != n || numbers_in(&c->count) != n)
+    if (n > PS_RANGES_MAX)
         return false;
     if (n > 0) {
         if (!(ranges = ps_arena_get(a, n * sizeof(*ranges))))
