@@ -243,7 +243,8 @@ static ps_status start_view(ps_matrix *m, ps_view **out, ps_ticket **ticket)
         psw_client_shares(w->client, i,
                           ps_link_is_near(w->links[i]) ? PS_HEAP_LEAST_BYTES : 0);
     if (!st)
-        st = psw_client_view(w->client, w->started_ns, m, w->pid, out, &w->outbox, &t);
+        st = psw_client_view(w->client, w->started_ns, m, w->home.pid, out, &w->outbox,
+                             &t);
     if (!st && (st = psw_progress(w)))
         psw_ticket_drop(&t);
     if (!st)

@@ -136,16 +136,20 @@ static void follow_shards(ps_worker *w)
         psw_client_notice(w->client, st, ps_log_last_error());
 }
 
+/* It is the same time for all that came together. */
 static void receive(ps_worker *w, struct ps_link *link, const struct ps_route *from)
 {
     struct ps_parcel p;
+    uint64_t         now_ns = ps_now_ns();
 
     while (ps_link_receive(link, &p) == PS_OK) {
         p.route = *from;
-        psw_client_handle(w->client, ps_now_ns(), &p, &w->outbox);
+        psw_client_handle(w->client, now_ns, &p, &w->outbox);
         follow_shards(w);
-        if (!ps_link_has_more(link))
-            deliver(w);
+        if (ps_link_has_more(link))
+            continue;
+        deliver(w);
+        now_ns = ps_now_ns();
     }
 }
 
@@ -242,10 +246,10 @@ ps_status psw_enter(ps_worker *w)
 {
     if (!w)
         return ps_fail(PS_ERR_BAD_ARG, "worker: NULL, expected an open one");
-    if (w->pid != getpid())
+    if (!psw_is_at_home(&w->home))
         return ps_fail(PS_ERR_FORKED,
                        "worker: opened by process %jd, used in its child",
-                       (intmax_t)w->pid);
+                       (intmax_t)w->home.pid);
     if (is_another_s(w))
         return ps_fail(PS_ERR_BAD_ARG, "worker: used by two threads at once");
     if (w->is_closing)
@@ -335,6 +339,7 @@ static void dispose(ps_worker **worker, int farewell_ms)
     free(w->own_begins);
     psw_client_free(&w->client);
     ps_net_free(&w->net);
+    psw_home_leave(&w->home);
     free(w);
 }
 
@@ -358,7 +363,7 @@ static ps_status make_client(ps_worker *w, const struct psw_options *o)
         .token = o->token,
         .rank = o->rank,
         .observer = o->observer,
-        .pid = (uint64_t)w->pid,
+        .pid = (uint64_t)w->home.pid,
         .host = host,
         .wait_ms = answer_time_ms(w->timeout_ms),
         .owner = w,
@@ -431,7 +436,7 @@ ps_status ps_worker_open(ps_worker **out, const ps_worker_options *options)
         return ps_fail(PS_ERR_NO_MEMORY, "worker: no memory");
     }
     st = psw_options_resolve(options, o);
-    w->pid = getpid();
+    psw_home_take(&w->home);
     w->timeout_ms = o->timeout_ms;
     w->started_ns = ps_now_ns();
     if (!st)
@@ -452,7 +457,7 @@ ps_status ps_worker_open(ps_worker **out, const ps_worker_options *options)
 /* In a child nothing may be touched: the parent's connections are in there. */
 static bool is_parents(ps_worker **worker)
 {
-    if ((*worker)->pid == getpid())
+    if (psw_is_at_home(&(*worker)->home))
         return false;
     *worker = NULL;
     return true;
@@ -639,6 +644,6 @@ ps_status ps_report(ps_worker *w, const char *metric, double value)
 
 void ps_count_samples(ps_worker *w, uint64_t samples)
 {
-    if (w && w->pid == getpid())
+    if (w && psw_is_at_home(&w->home))
         psw_client_count_samples(w->client, samples);
 }

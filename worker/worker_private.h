@@ -16,10 +16,10 @@
 
 #include "worker/client.h"
 #include "worker/heartbeat.h"
+#include "worker/home.h"
 #include "worker/options.h"
 
 #include <stdatomic.h>
-#include <sys/types.h>
 
 /* Where an epoch of ps_train with own_data began: the clock, and how many epochs of the
  * job had ended. */
@@ -28,7 +28,7 @@ struct psw_begin {
 };
 
 struct ps_worker {
-    pid_t              pid; /* of the process that opened it */
+    struct psw_home    home; /* the process that opened it */
     struct psw_client *client;
     char               coordinator[PS_ENDPOINT_BYTES];
     uint32_t           timeout_ms;

@@ -1,6 +1,7 @@
 /* parcel.c - see parcel.h. */
 #include "common/base/parcel.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,9 +14,23 @@ bool ps_route_same(const struct ps_route *a, const struct ps_route *b)
     return a->bytes == b->bytes && memcmp(a->id, b->id, a->bytes) == 0;
 }
 
+void ps_parcel_init(struct ps_parcel *p, const struct ps_route *route)
+{
+    p->route = *route;
+    p->head = NULL;
+    p->n_frames = 0;
+}
+
+/* Without the room for frames that it does not have. */
+static void copy_used(struct ps_parcel *out, const struct ps_parcel *in)
+{
+    memcpy(out, in,
+           offsetof(struct ps_parcel, frames) + in->n_frames * sizeof(in->frames[0]));
+}
+
 void ps_parcel_share(struct ps_parcel *out, const struct ps_parcel *in)
 {
-    *out = *in;
+    copy_used(out, in);
     ps_buf_share(out->head);
     for (uint32_t i = 0; i < out->n_frames; i++)
         ps_buf_share(out->frames[i]);
@@ -59,7 +74,7 @@ ps_status ps_outbox_put(struct ps_outbox *out, struct ps_parcel *p)
         out->parcels = grown;
         out->room = room;
     }
-    out->parcels[out->n++] = *p;
+    copy_used(&out->parcels[out->n++], p);
     p->head = NULL;
     p->n_frames = 0;
     return PS_OK;

@@ -37,6 +37,10 @@ struct ps_parcel {
     struct ps_buf  *frames[PS_FRAMES_MAX];
 };
 
+/* An empty one, from `route`.  The room for frames, which is most of it, stays as it
+ * is. */
+void ps_parcel_init(struct ps_parcel *p, const struct ps_route *route);
+
 /* Another holder of the same buffers. */
 void ps_parcel_share(struct ps_parcel *out, const struct ps_parcel *in);
 

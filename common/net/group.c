@@ -179,7 +179,7 @@ bool psn_group_next(struct psn_group *g, struct ps_parcel *out)
     from = g->block->data + g->at;
     g->at += read_head(from, g->block->len - g->at, &head);
     from += head_room(head.n_frames);
-    *out = (struct ps_parcel){ .route = g->route };
+    ps_parcel_init(out, &g->route);
     out->head = next_view(g, &from, head.head_bytes);
     for (; out->n_frames < head.n_frames; out->n_frames++)
         out->frames[out->n_frames] =

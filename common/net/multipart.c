@@ -353,7 +353,7 @@ ps_status ps_multipart_receive(void *socket, bool router, struct ps_parcel *out,
     zmq_msg_t part;
     bool      more;
 
-    *out = (struct ps_parcel){ 0 };
+    ps_parcel_init(out, &(struct ps_route){ .bytes = 0 });
     e->kind = PSN_NONE;
     e->n_loans = 0;
     do {

@@ -108,27 +108,34 @@ static size_t bytes_of(const struct ps_parcel *parcels, size_t n)
 
 /*
  * Handles what is there, at most a batch.  PS_ERR_TIMEOUT: nothing more is there.
- * Answers of a batch leave together, as far as they are small; nobody waits for one
- * while another's large push is added.
+ * Answers to the first message leave before anybody looks for a second one, which takes
+ * a call of the system; those to the others leave together, as far as they are small:
+ * nobody waits for one while another's large push is added.
  */
 static ps_status serve_batch(struct psd_shard_thread *t)
 {
     struct ps_parcel p;
+    uint64_t         now_ns = 0; /* the same for all that came together */
     size_t           bytes = 0;
+    bool             is_first = true;
     ps_status        st = PS_OK;
 
     for (int i = 0; st == PS_OK && i < BATCH; i++) {
         size_t n_before = t->out.n;
+        bool   begins = !ps_server_has_more(t->server);
 
         st = ps_server_receive(t->server, &p);
         if (st)
             break;
+        if (begins)
+            now_ns = ps_now_ns();
         bytes += bytes_of(&p, 1);
-        psd_shard_handle(t->shard, ps_now_ns(), &p, &t->out);
+        psd_shard_handle(t->shard, now_ns, &p, &t->out);
         bytes += bytes_of(t->out.parcels + n_before, t->out.n - n_before);
-        if (bytes >= DELIVER_BYTES) {
+        if (bytes >= DELIVER_BYTES || (is_first && !ps_server_has_more(t->server))) {
             put_errands(t);
             bytes = 0;
+            is_first = false;
         }
     }
     put_errands(t);
