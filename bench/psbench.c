@@ -136,9 +136,9 @@ static void print_head(const struct bench_options *o)
         memcpy(congestion, "?\n", 3);
     if (f)
         fclose(f);
-    fprintf(o->notes, "psbench --rows=%u --batch=%u --model=%u --elements=%u --idle=%u",
+    bench_print_options("psbench", o);
+    fprintf(o->notes, " --rows=%u --batch=%u --model=%u --elements=%u --idle=%u",
             o->rows, o->batch, o->model_mib, o->elements, o->idle);
-    bench_print_options(o);
     fprintf(o->notes, "\npsd %s, ZeroMQ %s, ", PACKAGE_VERSION, bench_raw_version());
     bench_print_machine(o->notes);
     fprintf(o->notes, ", TCP congestion control %s", congestion);

@@ -413,10 +413,9 @@ static int take_options(struct bench_options *o, int argc, char **argv)
 
 static void print_head(const struct bench_options *o)
 {
-    fprintf(o->notes, "psbench-scale --shards=%u%s", n_shards,
-            by_cpu_time ? " --cpu" : "");
-    bench_print_options(o);
-    fprintf(o->notes, "\npsd %s, ", PACKAGE_VERSION);
+    bench_print_options("psbench-scale", o);
+    fprintf(o->notes, " --shards=%u%s\npsd %s, ", n_shards, by_cpu_time ? " --cpu" : "",
+            PACKAGE_VERSION);
     bench_print_machine(o->notes);
     fputc('\n', o->notes);
     fflush(o->notes);

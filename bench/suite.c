@@ -40,9 +40,9 @@ int bench_take_option(struct bench_options *o, int letter, const char *argument)
     }
 }
 
-void bench_print_options(const struct bench_options *o)
+void bench_print_options(const char *program, const struct bench_options *o)
 {
-    fprintf(o->notes, " --rounds=%u --seconds=%g", o->rounds, o->seconds);
+    fprintf(o->notes, "%s --rounds=%u --seconds=%g", program, o->rounds, o->seconds);
     for (size_t i = 0; i < o->n_only; i++)
         fprintf(o->notes, " --only='%s'", o->only[i]);
     fprintf(o->notes, "%s%s", o->alone ? " --alone" : "", o->json ? " --json" : "");

@@ -46,8 +46,8 @@ struct bench_options {
  * go on; else the exit code, as of any other letter. */
 int bench_take_option(struct bench_options *o, int letter, const char *argument);
 
-/* Those that are set, to `notes`, each with a space in front of it. */
-void bench_print_options(const struct bench_options *o);
+/* The program and those that are set, to `notes`. */
+void bench_print_options(const char *program, const struct bench_options *o);
 
 /* One setting while it is measured. */
 struct bench_run {

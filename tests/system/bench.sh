@@ -60,7 +60,7 @@ ok "and is JSON" is_json first.json
 is "every row was applied once, in each setting" \
     "$(grep -cE '^tally: [1-9][0-9]*000 rows pushed over (tcp|ipc|shm), each applied once$' notes)" 6
 is "the command that repeats it is told" "$(head -n 1 notes)" \
-    "psbench --rounds=2 --seconds=0.01 --rows=3000 --batch=1000 --model=64 --elements=100000000 --idle=1000 --only='sparse/*' --json"
+    "psbench --rounds=2 --seconds=0.01 --only='sparse/*' --json --rows=3000 --batch=1000 --model=64 --elements=100000000 --idle=1000"
 is "nothing is left behind" "$(ls -d psbench-* 2>/dev/null)" ""
 
 measure --only='sparse/ipc/2s1w/pull/*' --alone
