@@ -88,6 +88,32 @@ START_TEST(bsp_rows_are_summed_over_workers_in_rank_order)
 }
 END_TEST
 
+START_TEST(a_large_pull_brings_the_rows_that_are_there_and_makes_the_others)
+{
+    enum { MANY = 600 };
+    uint64_t keys[MANY];
+    float    rows[2 * MANY];
+
+    cluster(1, 1, PS_ASP, PS_ADD);
+    sparse_matrix();
+    for (uint64_t i = 0; i < MANY; i++) {
+        keys[i] = (MANY - i) * 3;
+        rows[2 * i] = (float)keys[i];
+        rows[2 * i + 1] = 1;
+    }
+    push_rows(0, 1, keys, MANY, rows, 2);
+    for (int round = 0; round < 2; round++) { /* all are there; and one is not */
+        const float *got = pull_rows(0, 1, keys, MANY);
+
+        for (uint64_t i = 0; i < MANY; i++) {
+            ck_assert_float_eq(got[2 * i], keys[i] ? (float)keys[i] : 0);
+            ck_assert_float_eq(got[2 * i + 1], keys[i] ? 1 : 0);
+        }
+        keys[MANY / 2] = 0;
+    }
+}
+END_TEST
+
 /* Asks for up to 16 of the rows that there are; gives the request. */
 static uint64_t list_rows(uint32_t rank, uint64_t clock, uint32_t wait_ms)
 {
@@ -530,6 +556,7 @@ static Suite *shard_rows_suite(void)
 
     tcase_add_test(t, repeated_keys_of_a_push_are_summed_before_the_step);
     tcase_add_test(t, bsp_rows_are_summed_over_workers_in_rank_order);
+    tcase_add_test(t, a_large_pull_brings_the_rows_that_are_there_and_makes_the_others);
     tcase_add_loop_test(t, a_row_too_many_is_refused_at_once_and_what_is_held_stays, 0,
                         2);
     tcase_add_loop_test(t, rows_of_one_that_leaves_are_not_held_any_more, 0, 2);
