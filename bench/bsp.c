@@ -38,10 +38,9 @@ static const struct optimiser {
     const char  *name;
     ps_optimiser kind;
 } optimisers[] = {
-    { "sgd", PS_SGD },
-    { "momentum", PS_MOMENTUM },
-    { "adagrad", PS_ADAGRAD },
-    { "adam", PS_ADAM },
+    { "sgd", PS_SGD },         { "momentum", PS_MOMENTUM }, { "nesterov", PS_NESTEROV },
+    { "adagrad", PS_ADAGRAD }, { "rmsprop", PS_RMSPROP },   { "adam", PS_ADAM },
+    { "adamw", PS_ADAMW },     { "ftrl", PS_FTRL },
 };
 
 #define OPTIMISERS (sizeof(optimisers) / sizeof(optimisers[0]))
@@ -50,11 +49,18 @@ static const struct optimiser {
 #define SETTINGS                                                                       \
     "job: {strategy: bsp}\n"                                                           \
     "optimiser: {name: %s, lr: 0.001, momentum: 0.9, beta1: 0.9, beta2: 0.999,\n"      \
-    "            epsilon: 1e-8, weight_decay: 0.0}\n"
+    "            rho: 0.9, epsilon: 1e-8, weight_decay: 0.0, ftrl_beta: 1.0,\n"        \
+    "            ftrl_l1: 0.1, ftrl_l2: 0.01}\n"
 
-static const struct psd_hyper hyper = {
-    .lr = 0.001, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8
-};
+static const struct psd_hyper hyper = { .lr = 0.001,
+                                        .momentum = 0.9,
+                                        .beta1 = 0.9,
+                                        .beta2 = 0.999,
+                                        .rho = 0.9,
+                                        .epsilon = 1e-8,
+                                        .ftrl_beta = 1,
+                                        .ftrl_l1 = 0.1,
+                                        .ftrl_l2 = 0.01 };
 
 /* An element with gradient 1 and one with 2, as they are after so many rounds. */
 struct course {

@@ -84,7 +84,7 @@ every_value
 
 # ---- rounds, kernels and memory ----------------------------------------------------------
 ok "rounds are measured" measure --only='bsp/*' --model=1
-is "of 1, 2 and 4 workers, by time and processor time" "$(cases_of)" 72
+is "of 1, 2 and 4 workers with each optimiser, by time and processor time" "$(cases_of)" 144
 every_value
 ok "kernels are measured" measure --only='kernel/*' --elements=100003
 is "in memory and in a chunk" "$(cases_of)" 22
