@@ -66,6 +66,7 @@ void psw_client_free(struct psw_client **client)
     free(c->coordinator_text);
     free(c->token_text);
     free(c->host_text);
+    ps_tray_clear(&c->tray);
     ps_decoder_free(&c->decoder);
     free(c);
 }
@@ -129,7 +130,7 @@ ps_status psw_request_new(struct psw_client *c, struct ps_ticket *ticket,
     r->clock = h->clock;
     r->may_wait = may_wait(&c->options.job, h);
     r->n_pieces = n_pieces;
-    st = ps_wire_encode(h, &r->parcel.head);
+    st = ps_wire_encode_on(&c->tray, h, &r->parcel.head);
     if (st) {
         free(r);
         return st;

@@ -14,7 +14,7 @@
 ps_status psw_lend_copy(struct psw_client *c, const struct psw_piece *pieces,
                         uint32_t n, size_t bytes, struct ps_buf **out, bool *finite)
 {
-    ps_status st = ps_heap_buf(c->heap, out, bytes);
+    ps_status st = ps_tray_buf(&c->tray, c->heap, out, bytes);
 
     *finite = true;
     for (uint32_t i = 0; !st && i < n; i++) {

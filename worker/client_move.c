@@ -38,7 +38,8 @@ static void name_ranges(const struct psw_pack *pack, struct ps_range *ranges)
 static ps_status add_keys(const struct mover *mv, struct psw_request *r)
 {
     struct ps_buf *b;
-    ps_status st = ps_heap_buf(mv->client->heap, &b, mv->n_rows * sizeof(uint64_t));
+    ps_status      st = ps_tray_buf(&mv->client->tray, mv->client->heap, &b,
+                                    mv->n_rows * sizeof(uint64_t));
 
     if (st)
         return st;
@@ -71,7 +72,7 @@ static ps_status make_rows(const struct mover *mv, const struct psw_pack *pack,
                            struct ps_buf **out, bool *finite)
 {
     const size_t bytes = pack->pieces[0].bytes; /* a request has one piece then */
-    ps_status    st = ps_heap_buf(mv->client->heap, out, pack->bytes);
+    ps_status st = ps_tray_buf(&mv->client->tray, mv->client->heap, out, pack->bytes);
 
     if (st)
         return st;

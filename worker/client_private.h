@@ -125,6 +125,7 @@ struct psw_client {
 
     struct ps_decoder *decoder;
     struct ps_heap    *heap; /* for what is pushed; NULL: none */
+    struct ps_tray     tray; /* for headers, and what is small of that */
     struct psw_lane    coordinator;
     uint32_t           n_shards;
     struct psw_shard  *shards;

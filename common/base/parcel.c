@@ -90,6 +90,7 @@ void ps_outbox_clear(struct ps_outbox *out)
 void ps_outbox_free(struct ps_outbox *out)
 {
     ps_outbox_clear(out);
+    ps_tray_clear(&out->tray);
     free(out->parcels);
     *out = (struct ps_outbox){ 0 };
 }

@@ -11,6 +11,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/limits.h"
+#include "common/base/tray.h"
 
 #define PS_ROUTE_BYTES 32u
 
@@ -55,6 +56,7 @@ struct ps_outbox {
     struct ps_parcel *parcels;
     size_t            n;
     size_t            room;
+    struct ps_tray    tray; /* for what is small in them */
 };
 
 /*

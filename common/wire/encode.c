@@ -449,7 +449,8 @@ ps_status ps_reference_encode(const struct ps_header *h, struct ps_buf **out)
     return st;
 }
 
-ps_status ps_wire_encode(const struct ps_header *h, struct ps_buf **out)
+ps_status ps_wire_encode_on(struct ps_tray *tray, const struct ps_header *h,
+                            struct ps_buf **out)
 {
     uint8_t   bytes[PS_DIRECT_BYTES];
     ps_status st = check_counts(h);
@@ -458,7 +459,19 @@ ps_status ps_wire_encode(const struct ps_header *h, struct ps_buf **out)
     if (st)
         return st;
     n_bytes = ps_direct_write(h, bytes);
-    return n_bytes > 0 ? ps_buf_copy(out, bytes, n_bytes) : ps_reference_encode(h, out);
+    if (n_bytes == 0)
+        return ps_reference_encode(h, out);
+    st = ps_tray_buf(tray, NULL, out, n_bytes);
+    if (st)
+        return st;
+    memcpy((*out)->data, bytes, n_bytes);
+    (*out)->len = n_bytes;
+    return PS_OK;
+}
+
+ps_status ps_wire_encode(const struct ps_header *h, struct ps_buf **out)
+{
+    return ps_wire_encode_on(NULL, h, out);
 }
 
 static void drop_all(struct ps_buf **frames, uint32_t n_frames)
@@ -478,7 +491,7 @@ ps_status ps_wire_send(struct ps_outbox *out, const struct ps_route *to,
         st = ps_fail(PS_ERR_LIMIT, "message %s: %u payload frames, expected at most %u",
                      ps_kind_name(h->kind), n_frames, PS_FRAMES_MAX);
     else
-        st = ps_wire_encode(h, &parcel.head);
+        st = ps_wire_encode_on(&out->tray, h, &parcel.head);
     if (st) {
         drop_all(frames, n_frames);
         return st;

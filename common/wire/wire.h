@@ -240,6 +240,10 @@ uint64_t ps_decoder_grown(const struct ps_decoder *d);
  */
 ps_status ps_wire_encode(const struct ps_header *h, struct ps_buf **out) PS_CHECKED;
 
+/* The same to a buffer from the tray, if it is small. */
+ps_status ps_wire_encode_on(struct ps_tray *tray, const struct ps_header *h,
+                            struct ps_buf **out) PS_CHECKED;
+
 /*
  * Encodes `h`, adds the frames and puts the message into the outbox.  The frames
  * are taken (dropped on failure), the array is the caller's.

@@ -24,6 +24,7 @@ struct answer {
     size_t         left; /* bytes that are still to be added, each range padded */
 
     struct ps_heap *heap; /* where frames are made; NULL: anywhere */
+    struct ps_tray *tray; /* small ones */
 };
 
 static void drop_answer(struct answer *a)
@@ -74,7 +75,7 @@ static ps_status room_for(struct answer *a, size_t bytes, uint8_t **out)
 
     if (!a->open || a->open->room - a->open->len < padded) {
         struct ps_buf *fresh;
-        ps_status      st = ps_heap_buf(a->heap, &fresh, frame_bytes(a, padded));
+        ps_status st = ps_tray_buf(a->tray, a->heap, &fresh, frame_bytes(a, padded));
 
         if (!st) {
             struct ps_buf *keep = fresh;
@@ -251,6 +252,7 @@ ps_status psd_pull_run(struct psd_request *r)
     if (psd_gate_pull(r->job->gate, r->h.rank, r->h.clock) == PSD_LATER)
         return psd_request_park(r, PSD_FOR_GATE);
     a.heap = psd_store_heap(r->job->store);
+    a.tray = &r->out->tray;
     a.left = r->value_bytes;
     st = views ? collect_sheet(r, &a) : collect(r, &a);
     if (st) {

@@ -280,6 +280,85 @@ START_TEST(a_parcel_taken_out_is_not_dropped_again)
 }
 END_TEST
 
+/* ---- small buffers ----------------------------------------------------------------
+ */
+
+static struct ps_tray tray;
+
+static struct ps_buf *taken(size_t room)
+{
+    struct ps_buf *b;
+
+    ck_assert_ok(ps_tray_buf(&tray, NULL, &b, room));
+    ck_assert_uint_eq(b->len, 0);
+    ck_assert_uint_ge(b->room, room);
+    ck_assert_uint_eq((uintptr_t)b->data % 8, 0);
+    memset(b->data, (int)room, room); /* a sanitizer sees a wrong edge */
+    b->len = room;
+    return b;
+}
+
+START_TEST(small_buffers_share_a_block)
+{
+    struct ps_buf *b[20];
+
+    for (size_t i = 0; i < COUNT(b); i++)
+        b[i] = taken(i * 5);
+    ck_assert_uint_eq(atomic_load(&tray.block->owners), 1 + COUNT(b));
+    for (size_t i = 0; i < COUNT(b); i++) {
+        for (size_t k = 0; k < b[i]->len; k++)
+            ck_assert_uint_eq(b[i]->data[k], i * 5);
+        ps_buf_drop(&b[i]);
+    }
+    ps_tray_clear(&tray);
+    ck_assert_ptr_null(tray.block);
+}
+END_TEST
+
+START_TEST(a_tray_that_is_empty_again_is_used_from_its_beginning)
+{
+    struct ps_buf *first = taken(60), *b;
+    uint8_t       *at = first->data;
+
+    ps_buf_drop(&first);
+    for (int i = 0; i < 1000; i++) {
+        b = taken(60);
+        ck_assert_ptr_eq(b->data, at);
+        ps_buf_drop(&b);
+    }
+    ps_tray_clear(&tray);
+}
+END_TEST
+
+START_TEST(a_full_tray_is_left_to_those_who_hold_it)
+{
+    struct ps_buf *first = taken(100), *b;
+    struct ps_buf *old = tray.block;
+
+    while (tray.block == old) {
+        b = taken(100);
+        ps_buf_drop(&b);
+    }
+    ck_assert_uint_eq(atomic_load(&old->owners), 1);
+    ck_assert_uint_eq(first->data[99], 100);
+    ps_tray_clear(&tray);
+    ck_assert_uint_eq(first->data[0], 100);
+    ps_buf_drop(&first);
+}
+END_TEST
+
+START_TEST(what_is_not_small_has_a_block_of_its_own)
+{
+    struct ps_buf *b = taken(PS_TRAY_MOST_BYTES + 1);
+
+    ck_assert_ptr_null(tray.block);
+    ps_buf_drop(&b);
+    ck_assert_ok(ps_tray_buf(NULL, NULL, &b, 8));
+    ck_assert_uint_eq((uintptr_t)b->data % PS_BUF_ALIGN, 0);
+    ps_buf_drop(&b);
+}
+END_TEST
+
 /* ---- log ----------------------------------------------------------------------- */
 
 static char lines[4][1100];
@@ -530,6 +609,7 @@ static Suite *base_suite(void)
     Suite *s = suite_create("base");
     TCase *buffers = tcase_create("buffers");
     TCase *parcels = tcase_create("parcels");
+    TCase *trays = tcase_create("trays");
     TCase *log_lines = tcase_create("log");
     TCase *random_numbers = tcase_create("random");
 
@@ -550,6 +630,12 @@ static Suite *base_suite(void)
     tcase_add_test(parcels, parcels_leave_in_the_order_in_which_they_were_put);
     tcase_add_test(parcels, a_parcel_taken_out_is_not_dropped_again);
     suite_add_tcase(s, parcels);
+
+    tcase_add_test(trays, small_buffers_share_a_block);
+    tcase_add_test(trays, a_tray_that_is_empty_again_is_used_from_its_beginning);
+    tcase_add_test(trays, a_full_tray_is_left_to_those_who_hold_it);
+    tcase_add_test(trays, what_is_not_small_has_a_block_of_its_own);
+    suite_add_tcase(s, trays);
 
     tcase_add_checked_fixture(log_lines, no_line_yet, nobody_listens);
     tcase_add_test(log_lines, lines_up_to_the_level_reach_the_listener);
