@@ -171,9 +171,22 @@ bool psw_request_empty(struct psw_client *c, struct psw_request *r)
 
 void psw_client_send(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
 {
+    if (c->held)
+        return;
     psw_lane_send(&c->coordinator, now_ns, out, &c->traffic);
     for (uint32_t i = 0; i < c->n_shards; i++)
         psw_lend_send(c, &c->shards[i], now_ns, out);
+}
+
+void psw_client_hold(struct psw_client *c)
+{
+    c->held++;
+}
+
+void psw_client_release(struct psw_client *c, uint64_t now_ns, struct ps_outbox *out)
+{
+    if (--c->held == 0)
+        psw_client_send(c, now_ns, out);
 }
 
 void psw_client_notice(struct psw_client *c, ps_status status, const char *why)

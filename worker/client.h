@@ -169,6 +169,14 @@ struct psw_span {
 };
 
 /*
+ * What is asked for between the two leaves together, and so in fewer messages.  They
+ * may be nested.  Between them nothing else is done with the client.
+ */
+void psw_client_hold(struct psw_client *client);
+void psw_client_release(struct psw_client *client, uint64_t now_ns,
+                        struct ps_outbox *out);
+
+/*
  * Pushes, finishes, pulls, in this order; spans may be none.  Either dense spans or one
  * sparse one.  The ticket of a move that finishes also fails when an earlier push did
  * whose ticket nobody has dropped.

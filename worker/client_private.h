@@ -147,6 +147,7 @@ struct psw_client {
     struct ps_traffic traffic;
     struct ps_ticket *tickets;
     uint32_t          n_drains; /* of them, those that wait for all pushes */
+    uint32_t          held;     /* how often psw_client_hold is in force */
     struct ps_matrix *matrices;
 
     /* reports that no OK was received for; the first n_reporting are under way */

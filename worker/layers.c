@@ -148,14 +148,12 @@ static ps_status push(struct psw_layers *ls, uint32_t l, bool last,
                            together ? all : layer->n, out, &layer->push);
 }
 
-ps_status psw_layers_ready(struct psw_layers *ls, uint32_t l, struct psw_client *client,
-                           const struct psw_span *spans, uint64_t now_ns,
-                           struct ps_outbox *out)
+static ps_status ready(struct psw_layers *ls, uint32_t l, struct psw_client *client,
+                       const struct psw_span *spans, uint64_t now_ns,
+                       struct ps_outbox *out)
 {
-    ps_status st = check_ready(ls, l, spans);
+    ps_status st = push(ls, l, psw_layers_is_last(ls, l), client, spans, now_ns, out);
 
-    if (!st)
-        st = push(ls, l, psw_layers_is_last(ls, l), client, spans, now_ns, out);
     if (st)
         return st;
     ls->layers[l].place = READY;
@@ -168,12 +166,27 @@ ps_status psw_layers_ready(struct psw_layers *ls, uint32_t l, struct psw_client 
     return psw_layers_ask(ls, client, spans, now_ns, out);
 }
 
+ps_status psw_layers_ready(struct psw_layers *ls, uint32_t l, struct psw_client *client,
+                           const struct psw_span *spans, uint64_t now_ns,
+                           struct ps_outbox *out)
+{
+    ps_status st = check_ready(ls, l, spans);
+
+    if (st)
+        return st;
+    psw_client_hold(client); /* behind the last layer all are asked for */
+    st = ready(ls, l, client, spans, now_ns, out);
+    psw_client_release(client, now_ns, out);
+    return st;
+}
+
 ps_status psw_layers_ask(struct psw_layers *ls, struct psw_client *client,
                          const struct psw_span *spans, uint64_t now_ns,
                          struct ps_outbox *out)
 {
     ps_status st = PS_OK;
 
+    psw_client_hold(client);
     for (uint32_t l = 0; !st && l < ls->n; l++) {
         struct psw_layer *layer = &ls->layers[l];
 
@@ -181,6 +194,7 @@ ps_status psw_layers_ask(struct psw_layers *ls, struct psw_client *client,
             st = psw_client_move(client, now_ns, PSW_PULL, spans + layer->first,
                                  layer->n, out, &layer->pull);
     }
+    psw_client_release(client, now_ns, out);
     return st;
 }
 

@@ -402,6 +402,8 @@ START_TEST(last_layer_ends_the_iteration_and_values_are_asked_for_in_forward_ord
         ck_assert_ok(ready(l));
     ck_assert_uint_eq(psw_client_clock(client), 1);
     ck_assert(!psw_layers_midway(&layers));
+    ck_assert_uint_eq(n_flights,
+                      6); /* with it, in the same message: the window is full */
     ck_assert_uint_eq(flights[2].matrix, 1);
     ck_assert_uint_ne(flights[2].flags & PS_FLAG_FINISH, 0);
     ck_assert_uint_eq(flights[2].parts, 3);
