@@ -10,7 +10,6 @@
  */
 #include "server/compute/backend.h"
 
-#include "common/base/clones.h"
 #include "common/base/copy.h"
 
 #include <assert.h>
@@ -18,7 +17,16 @@
 #include <math.h>
 #include <string.h>
 
-#define KERNEL PS_CLONES
+/*
+ * One clone per instruction set, chosen by the dynamic linker.  Not under sanitizers,
+ * whose run-time is not there yet when it chooses, and only where it can choose at all.
+ */
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) &&                \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define KERNEL __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define KERNEL
+#endif
 
 /* No element depends on another one.  `restrict` would say too much: two spans may be
  * the same one. */
@@ -29,6 +37,18 @@
 #endif
 
 #define AHEAD 64u /* rows between asking for their memory and using it */
+
+/* These bytes will be used soon, though not so soon that they have to be in the cache
+ * of the first level, of which few lines can be under way. */
+static inline __attribute__((always_inline)) void expect_row(const void *row,
+                                                             size_t      bytes)
+{
+    const char *end = (const char *)row + bytes;
+
+    for (const char *line = (const char *)((uintptr_t)row & ~(uintptr_t)63); line < end;
+         line += 64)
+        __builtin_prefetch(line, 0, 2);
+}
 
 #define T float
 #define K(name) name##_f32
@@ -141,7 +161,7 @@ static void assign_rows(size_t n, size_t bytes, void *const *rows, const void *c
 {
     for (size_t i = 0; i < n; i++) {
         if (i + AHEAD < n)
-            ps_expect_row(rows[i + AHEAD], bytes);
+            expect_row(rows[i + AHEAD], bytes);
         ps_copy_row(rows[i], g[i], bytes);
     }
 }
@@ -150,7 +170,7 @@ static void add_rows_i64(size_t n, size_t cols, void *const *rows, const void *c
 {
     for (size_t i = 0; i < n; i++) {
         if (i + AHEAD < n)
-            ps_expect_row(rows[i + AHEAD], cols * sizeof(int64_t));
+            expect_row(rows[i + AHEAD], cols * sizeof(int64_t));
         add_i64(cols, rows[i], g[i]);
     }
 }
@@ -178,7 +198,7 @@ KERNEL static void cpu_gather(size_t n, size_t bytes, void *out,
 
     for (size_t i = 0; i < n; i++, at += bytes) {
         if (i + AHEAD < n)
-            ps_expect_row(rows[i + AHEAD], bytes);
+            expect_row(rows[i + AHEAD], bytes);
         ps_copy_row(at, rows[i], bytes);
     }
 }

@@ -131,31 +131,24 @@ static ps_status copy_rows(const struct psd_request *r, const struct psd_matrix 
     return PS_OK;
 }
 
-/* The same of keys[n], whose rows are made where they are not there. */
-static ps_status hold_and_copy(const struct psd_request *r, struct psd_matrix *m,
-                               const uint64_t *keys, uint64_t n, uint8_t *out)
-{
-    uint32_t *places = psd_scratch_get(r->job->scratch, n * sizeof(*places));
-    ps_status st = places ? psd_store_hold(m, keys, n, places) : no_memory(r, n);
-
-    if (st)
-        return st;
-    st = copy_rows(r, m, places, n, out);
-    psd_store_release(m, places, n);
-    return st;
-}
-
 static ps_status collect_rows(const struct psd_request *r, struct answer *a,
                               struct psd_matrix *m, const struct ps_range *range,
                               const uint64_t *keys, const void **rows)
 {
+    uint32_t *places = psd_scratch_get(r->job->scratch, range->count * sizeof(*places));
     uint8_t  *room;
-    ps_status st = room_for(a, range->count * m->spec.cols * m->element_bytes, &room);
+    ps_status st;
 
-    if (!st && !psd_store_copy(m, keys, range->count, room))
-        st = hold_and_copy(r, m, keys, range->count, room);
+    if (!places)
+        return no_memory(r, range->count);
+    st = room_for(a, range->count * m->spec.cols * m->element_bytes, &room);
     if (!st)
+        st = psd_store_hold(m, keys, range->count, places);
+    if (!st) {
+        st = copy_rows(r, m, places, range->count, room);
         *rows = room;
+        psd_store_release(m, places, range->count);
+    }
     return st;
 }
 

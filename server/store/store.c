@@ -370,12 +370,6 @@ ps_status psd_store_hold_distinct(struct psd_matrix *m, const uint64_t *keys,
     return psd_rows_hold(m->rows, keys, n, places, distinct);
 }
 
-bool psd_store_copy(const struct psd_matrix *m, const uint64_t *keys, uint64_t n,
-                    void *out)
-{
-    return psd_rows_copy(m->rows, keys, n, out);
-}
-
 void psd_store_release(struct psd_matrix *m, const uint32_t *places, uint64_t n)
 {
     psd_rows_release(m->rows, places, n);

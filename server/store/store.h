@@ -117,14 +117,6 @@ ps_status psd_store_hold_distinct(struct psd_matrix *m, const uint64_t *keys,
                                   uint64_t n, uint32_t *places,
                                   bool *distinct) PS_CHECKED;
 
-/*
- * Copies the values of the rows of keys[n], in that order, to out[n][cols], faster than
- * by holding them.  False, and what is in `out` is nothing: one of them is not there,
- * uses of rows count, or they are too few to be worth it; psd_store_hold is for that.
- */
-bool psd_store_copy(const struct psd_matrix *m, const uint64_t *keys, uint64_t n,
-                    void *out);
-
 /* The row at `place`: [cols] values, which are returned, then n_state x [cols] of
  * state.  To be written only after psd_store_write_rows. */
 void *psd_store_row(const struct psd_matrix *m, uint32_t place,

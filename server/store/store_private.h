@@ -49,8 +49,6 @@ void      psd_rows_free(struct psd_rows **rows);
 /* These do what psd_store_hold and the others say. */
 ps_status psd_rows_hold(struct psd_rows *rows, const uint64_t *keys, uint64_t n,
                         uint32_t *places, bool *distinct) PS_CHECKED;
-bool      psd_rows_copy(const struct psd_rows *rows, const uint64_t *keys, uint64_t n,
-                        void *out);
 void      psd_rows_release(struct psd_rows *rows, const uint32_t *places, uint64_t n);
 void     *psd_rows_at(const struct psd_rows *rows, uint32_t place);
 void psd_rows_all_at(const struct psd_rows *rows, const uint32_t *places, uint64_t n,

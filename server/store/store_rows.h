@@ -3,7 +3,6 @@
  *
  *     store_sparse.c  rows in pages, created and given away
  *     store_table.c   from a key to a row's place
- *     store_copy.c    rows that are read and not held
  *     store_evict.c   which row goes when there are as many as there may be
  *     store_pages.c   pages that captures hold
  *
@@ -65,14 +64,6 @@ static inline struct psd_row_mark *psd_rows_mark(const struct psd_rows *r,
     struct psd_row_mark *marks = r->pages[place >> r->page_shift].marks;
 
     return marks ? &marks[in_page] : NULL; /* it does not evict */
-}
-
-/* Where the row at that place is. */
-static inline uint8_t *psd_rows_row(const struct psd_rows *r, uint32_t place)
-{
-    size_t in_page = place & (((uint32_t)1 << r->page_shift) - 1);
-
-    return r->pages[place >> r->page_shift].rows + in_page * r->row_bytes;
 }
 
 /* store_pages.c */

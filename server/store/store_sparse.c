@@ -94,14 +94,16 @@ static bool evicts(const struct psd_rows *r)
 
 void *psd_rows_at(const struct psd_rows *r, uint32_t place)
 {
-    return psd_rows_row(r, place);
+    size_t in_page = place & (((uint32_t)1 << r->page_shift) - 1);
+
+    return r->pages[place >> r->page_shift].rows + in_page * r->row_bytes;
 }
 
 void psd_rows_all_at(const struct psd_rows *r, const uint32_t *places, uint64_t n,
                      void **out)
 {
     for (uint64_t i = 0; i < n; i++)
-        out[i] = psd_rows_row(r, places[i]);
+        out[i] = psd_rows_at(r, places[i]);
 }
 
 uint32_t *psd_rows_tag(const struct psd_rows *r, uint32_t place)

@@ -568,109 +568,6 @@ START_TEST(rows_are_found_together_as_one_by_one)
 }
 END_TEST
 
-/* ---- rows that are copied ---------------------------------------------------------
- */
-
-enum { N_COPIED = 3000, PLENTY = 5000 };
-
-/* Of so many rows a table is full enough that some stand behind their home. */
-static void open_wide(uint32_t dtype, uint64_t cols, uint32_t n_state)
-{
-    struct ps_matrix_spec spec = { .name = "emb",
-                                   .number = 1,
-                                   .dtype = dtype,
-                                   .sparse = true,
-                                   .cols = cols,
-                                   .init = PS_INIT_UNIFORM,
-                                   .init_a = -100,
-                                   .init_b = 100,
-                                   .weight_decay = NAN };
-    uint64_t              load[8] = { 0 };
-    struct ps_place       place;
-
-    ps_place_cut(&place, &spec);
-    ps_place_assign(&place, load, 1);
-    ck_assert_ok(psd_store_new(&store, 0, SEED));
-    ck_assert_ok(psd_store_add(store, &spec, &place, n_state));
-    m = psd_store_find(store, 1);
-}
-
-/* In no order, some of them more than once. */
-static void choose_keys(uint64_t *keys, uint64_t n)
-{
-    for (uint64_t i = 0; i < n; i++)
-        keys[i] = ps_random_below(SEED, 5, i, PLENTY);
-}
-
-static const struct {
-    uint32_t dtype;
-    uint64_t cols;
-    uint32_t n_state;
-} shapes[] = { { PS_F32, 16, 0 }, { PS_F32, 1, 0 },  { PS_F32, 3, 1 },
-               { PS_F64, 13, 2 }, { PS_F32, 40, 2 }, { PS_F32, 1, 2 } };
-
-START_TEST(rows_are_copied_as_they_are_found)
-{
-    static const uint64_t counts[] = { N_COPIED, 256, 257, 300, 351, 352 };
-    const size_t          bytes = shapes[_i].cols * ps_dtype_bytes(shapes[_i].dtype);
-    uint64_t              keys[PLENTY];
-    uint32_t              places[PLENTY];
-    uint8_t              *got = malloc(N_COPIED * bytes + 1);
-    void                 *state[2];
-
-    open_wide(shapes[_i].dtype, shapes[_i].cols, shapes[_i].n_state);
-    for (uint64_t i = 0; i < PLENTY; i++)
-        keys[i] = i;
-    ck_assert_ok(psd_store_hold(m, keys, PLENTY, places));
-    choose_keys(keys, N_COPIED);
-    for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++) {
-        got[counts[k] * bytes] = 0x5a;
-        ck_assert(psd_store_copy(m, keys, counts[k], got));
-        ck_assert_uint_eq(got[counts[k] * bytes], 0x5a); /* and no byte more */
-        for (uint64_t i = 0; i < counts[k]; i++)
-            ck_assert_mem_eq(got + i * bytes, psd_store_row(m, places[keys[i]], state),
-                             bytes);
-    }
-    free(got);
-}
-END_TEST
-
-START_TEST(rows_of_which_one_is_missing_are_not_copied_and_none_is_made)
-{
-    static const uint64_t missing_at[] = { 0, 1, 71, 72, 500, N_COPIED - 1 };
-    uint64_t              keys[PLENTY];
-    uint32_t              places[PLENTY];
-    float                 got[N_COPIED * COLS];
-
-    open_matrix(1, 0, 0, PS_EVICT_NONE);
-    for (uint64_t i = 0; i < PLENTY; i++)
-        keys[i] = i;
-    ck_assert(!psd_store_copy(m, keys, N_COPIED, got));
-    ck_assert_uint_eq(psd_store_account(store).rows, 0);
-    ck_assert_ok(psd_store_hold(m, keys, PLENTY, places));
-    for (size_t k = 0; k < sizeof(missing_at) / sizeof(missing_at[0]); k++) {
-        choose_keys(keys, N_COPIED);
-        keys[missing_at[k]] = PLENTY + 7;
-        ck_assert(!psd_store_copy(m, keys, N_COPIED, got));
-        ck_assert_uint_eq(psd_store_account(store).rows, PLENTY);
-    }
-}
-END_TEST
-
-START_TEST(rows_whose_uses_count_are_not_copied_behind_their_back)
-{
-    uint64_t keys[N_COPIED];
-    uint32_t places[N_COPIED];
-    float    got[N_COPIED * COLS];
-
-    open_matrix(1, 0, 2 * N_COPIED, _i ? PS_EVICT_LRU : PS_EVICT_FREQUENCY);
-    for (uint64_t i = 0; i < N_COPIED; i++)
-        keys[i] = i;
-    ck_assert_ok(psd_store_hold(m, keys, N_COPIED, places));
-    ck_assert(!psd_store_copy(m, keys, N_COPIED, got));
-}
-END_TEST
-
 /* ---- pages in slabs -------------------------------------------------------------- */
 
 enum { N_BLOCKS = 300, BLOCK_BYTES = 16 << 10 };
@@ -816,12 +713,6 @@ static Suite *store_rows_suite(void)
     tcase_add_test(repeats,
                    a_key_that_comes_twice_is_noticed_though_the_table_grows_in_between);
     tcase_add_test(repeats, rows_are_found_together_as_one_by_one);
-    tcase_add_loop_test(repeats, rows_are_copied_as_they_are_found, 0,
-                        sizeof(shapes) / sizeof(shapes[0]));
-    tcase_add_test(repeats,
-                   rows_of_which_one_is_missing_are_not_copied_and_none_is_made);
-    tcase_add_loop_test(repeats, rows_whose_uses_count_are_not_copied_behind_their_back,
-                        0, 2);
     suite_add_tcase(s, repeats);
 
     tcase_add_test(slabs, blocks_that_were_dropped_anywhere_are_handed_out_again);
