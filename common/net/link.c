@@ -16,14 +16,14 @@
 #define LAST_PAUSE_NS UINT64_C(60000000000)
 
 struct ps_link {
-    struct ps_net   *net;
-    void            *socket;
-    void            *side; /* over ipc to the same server, when that is here; or NULL */
-    struct psn_near *near; /* NULL: the server is elsewhere, or not found yet */
-    uint8_t          name[PSN_NAME_BYTES]; /* of the server behind it */
-    bool             sign;                 /* the server has to hear of the near */
-    uint64_t         ask_ns, pause_ns;     /* when to ask next where it is; 0: never */
-    struct psn_group group; /* what came last, as far as nobody has taken it */
+    struct ps_net     *net;
+    struct psn_ear     ear;
+    struct psn_ear     side; /* over ipc to the same server, when that is here */
+    struct psn_near   *near; /* NULL: the server is elsewhere, or not found yet */
+    uint8_t            name[PSN_NAME_BYTES]; /* of the server behind it */
+    bool               sign;                 /* the server has to hear of the near */
+    uint64_t           ask_ns, pause_ns; /* when to ask next where it is; 0: never */
+    struct psn_group   group; /* what came last, as far as nobody has taken it */
     struct psn_ballast ballast;
 };
 
@@ -50,8 +50,8 @@ ps_status ps_link_open(struct ps_link **out, struct ps_net *net, const char *end
     if (!l)
         return ps_fail(PS_ERR_NO_MEMORY, "cannot connect to %s: no memory", endpoint);
     l->net = net;
-    st = ps_socket_new(&l->socket, net, ZMQ_DEALER, endpoint);
-    if (st == PS_OK && zmq_connect(l->socket, endpoint))
+    st = ps_socket_new(&l->ear, net, ZMQ_DEALER, endpoint);
+    if (st == PS_OK && zmq_connect(l->ear.socket, endpoint))
         st = ps_fail(PS_ERR_BAD_ARG, "cannot connect to %s: %s", endpoint,
                      errno == EINVAL ? "not an address" : zmq_strerror(errno));
     if (st) {
@@ -62,13 +62,13 @@ ps_status ps_link_open(struct ps_link **out, struct ps_net *net, const char *end
     return PS_OK;
 }
 
-static void close_socket(void **socket, int linger_ms)
+static void close_ear(struct psn_ear *ear, int linger_ms)
 {
-    if (!*socket)
+    if (!ear->socket)
         return;
-    zmq_setsockopt(*socket, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
-    zmq_close(*socket);
-    *socket = NULL;
+    zmq_setsockopt(ear->socket, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
+    zmq_close(ear->socket);
+    *ear = (struct psn_ear){ .socket = NULL };
 }
 
 void ps_link_close(struct ps_link **link, int linger_ms)
@@ -81,8 +81,8 @@ void ps_link_close(struct ps_link **link, int linger_ms)
     psn_group_clear(&l->group);
     psn_ballast_drop(&l->ballast);
     psn_near_drop(&l->near);
-    close_socket(&l->side, linger_ms);
-    close_socket(&l->socket, linger_ms);
+    close_ear(&l->side, linger_ms);
+    close_ear(&l->ear, linger_ms);
     free(l);
 }
 
@@ -92,7 +92,8 @@ static void ask(struct ps_link *l)
 {
     struct psn_envelope e = { .kind = PSN_WHERE };
 
-    if (ps_multipart_say(l->socket, NULL, &e))
+    l->ear.is_quiet = false;
+    if (ps_multipart_say(l->ear.socket, NULL, &e))
         ps_log(PS_LOG_DEBUG, "link: the server was not asked where it is");
     l->ask_ns = ps_now_ns() + l->pause_ns;
     if (l->pause_ns < LAST_PAUSE_NS)
@@ -122,8 +123,8 @@ static void connect_side(struct ps_link *l)
 
     psn_near_ipc(l->name, endpoint);
     if (ps_socket_new(&l->side, l->net, ZMQ_DEALER, endpoint) ||
-        zmq_connect(l->side, endpoint))
-        close_socket(&l->side, 0);
+        zmq_connect(l->side.socket, endpoint))
+        close_ear(&l->side, 0);
 }
 
 /* A server that has gone may come again, on this host too.  One that does not keep to
@@ -134,11 +135,11 @@ void ps_link_near_ready(struct ps_link *l)
         if (!psn_near_has_ended(l->near))
             return;
         psn_near_drop(&l->near);
-        close_socket(&l->side, 0);
+        close_ear(&l->side, 0);
         ps_link_share(l);
     } else if (psn_near_is_up(l->near)) {
         l->sign = true;
-        if (!l->side && psn_near_has_ipc(l->near))
+        if (!l->side.socket && psn_near_has_ipc(l->near))
             connect_side(l);
     }
 }
@@ -175,15 +176,16 @@ static bool lends_too_little(const struct ps_parcel *p)
 /* ---- messages ------------------------------------------------------------------ */
 
 /* The first `n` of a group that takes `bytes`; n 1: one alone. */
-static ps_status send_some(const struct ps_link *l, struct ps_parcel *parcels, size_t n,
+static ps_status send_some(struct ps_link *l, struct ps_parcel *parcels, size_t n,
                            size_t bytes, bool sign)
 {
     struct psn_near *near = ps_link_is_near(l) ? l->near : NULL;
-    void            *socket = near && l->side ? l->side : l->socket;
+    struct psn_ear  *ear = near && l->side.socket ? &l->side : &l->ear;
 
+    ear->is_quiet = false;
     if (n == 1)
-        return ps_multipart_send(socket, false, parcels, near, sign);
-    return ps_multipart_send_group(socket, false, parcels, n, bytes,
+        return ps_multipart_send(ear->socket, false, parcels, near, sign);
+    return ps_multipart_send_group(ear->socket, false, parcels, n, bytes,
                                    sign ? psn_near_key(near) : NULL);
 }
 
@@ -221,6 +223,15 @@ bool ps_link_has_more(const struct ps_link *l)
     return l->group.block != NULL;
 }
 
+static ps_status receive_from(struct ps_link *l, struct psn_ear *ear,
+                              struct ps_parcel *out, struct psn_envelope *e)
+{
+    ps_status st = ps_multipart_receive(ear->socket, false, out, e, &l->group);
+
+    ear->is_quiet = st == PS_ERR_TIMEOUT;
+    return st;
+}
+
 ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out)
 {
     struct psn_envelope e;
@@ -228,10 +239,10 @@ ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out)
 
     if (psn_group_next(&l->group, out))
         return PS_OK;
-    if (l->side)
-        st = ps_multipart_receive(l->side, false, out, &e, &l->group);
+    if (l->side.socket)
+        st = receive_from(l, &l->side, out, &e);
     if (st == PS_ERR_TIMEOUT)
-        st = ps_multipart_receive(l->socket, false, out, &e, &l->group);
+        st = receive_from(l, &l->ear, out, &e);
     if (!st)
         psn_ballast_see(&l->ballast, out);
     if (!st && e.kind != PSN_NONE) {
@@ -247,12 +258,12 @@ ps_status ps_link_receive(struct ps_link *l, struct ps_parcel *out)
     return PS_ERR_TIMEOUT;
 }
 
-void *ps_link_socket(struct ps_link *l)
+struct psn_ear *ps_link_ear(struct ps_link *l)
 {
-    return l->socket;
+    return &l->ear;
 }
 
-void *ps_link_side(struct ps_link *l)
+struct psn_ear *ps_link_side(struct ps_link *l)
 {
-    return l->side;
+    return &l->side;
 }

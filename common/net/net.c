@@ -2,6 +2,7 @@
 #include "common/net/socket.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 #include <zmq.h>
@@ -45,37 +46,51 @@ void ps_net_free(struct ps_net **net)
     *net = NULL;
 }
 
-/* What ZeroMQ has to look at for this entry; false: nothing. */
-static bool item_of(const struct ps_poll *p, zmq_pollitem_t *item)
+/* ---- waiting --------------------------------------------------------------------- */
+
+/* What the entries come down to: descriptors, and what stands behind each. */
+struct watch {
+    struct pollfd   fds[3 * PS_POLLS_MAX];
+    struct ps_poll *of[3 * PS_POLLS_MAX];
+    struct psn_ear *ears[3 * PS_POLLS_MAX]; /* NULL: it is no socket's */
+    nfds_t          n, n_own;               /* the others are for neighbours */
+};
+
+static void add_fd(struct watch *w, struct ps_poll *of, struct psn_ear *ear, int fd)
 {
-    *item = (zmq_pollitem_t){ .fd = -1, .events = ZMQ_POLLIN };
-    if (p->server)
-        item->socket = ps_server_socket(p->server);
-    else if (p->link)
-        item->socket = ps_link_socket(p->link);
-    else if (p->signal)
-        item->fd = ps_signal_fd(p->signal);
-    return p->server || p->link || p->signal;
+    w->fds[w->n] = (struct pollfd){ .fd = fd, .events = POLLIN };
+    w->ears[w->n] = ear;
+    w->of[w->n++] = of;
+}
+
+static void add_ear(struct watch *w, struct ps_poll *of, struct psn_ear *ear)
+{
+    if (ear->socket)
+        add_fd(w, of, ear, ear->fd);
 }
 
 /* A link may hear on two sockets. */
-static bool side_item_of(const struct ps_poll *p, zmq_pollitem_t *item)
+static void add_own(struct watch *w, struct ps_poll *p)
 {
-    *item = (zmq_pollitem_t){ .fd = -1, .events = ZMQ_POLLIN };
-    if (!p->server && p->link)
-        item->socket = ps_link_side(p->link);
-    return item->socket != NULL;
+    if (p->server) {
+        add_ear(w, p, ps_server_ear(p->server));
+    } else if (p->link) {
+        add_ear(w, p, ps_link_ear(p->link));
+        add_ear(w, p, ps_link_side(p->link));
+    } else if (p->signal) {
+        add_fd(w, p, NULL, ps_signal_fd(p->signal));
+    }
 }
 
 /* The same of its neighbours on this host. */
-static bool near_item_of(const struct ps_poll *p, zmq_pollitem_t *item)
+static void add_near(struct watch *w, struct ps_poll *p)
 {
-    *item = (zmq_pollitem_t){ .fd = -1, .events = ZMQ_POLLIN };
-    if (p->server)
-        item->fd = ps_server_near_fd(p->server);
-    else if (p->link)
-        item->fd = ps_link_near_fd(p->link);
-    return item->fd >= 0;
+    int fd = p->server ? ps_server_near_fd(p->server)
+             : p->link ? ps_link_near_fd(p->link)
+                       : -1;
+
+    if (fd >= 0)
+        add_fd(w, p, NULL, fd);
 }
 
 /* What this room does by itself. */
@@ -87,39 +102,91 @@ static void serve_near(const struct ps_poll *p)
         ps_link_near_ready(p->link);
 }
 
+/* Asks the sockets that were used, or of which the descriptor is readable. */
+static ps_status ask_sockets(struct watch *w, bool readable, bool *ready)
+{
+    ps_status st = PS_OK;
+
+    for (nfds_t i = 0; !st && i < w->n_own; i++) {
+        bool is_there = !w->ears[i] && w->fds[i].revents;
+
+        if (w->ears[i] && (readable ? w->fds[i].revents != 0 : !w->ears[i]->is_quiet))
+            st = psn_ear_listen(w->ears[i], &is_there);
+        w->of[i]->ready = w->of[i]->ready || is_there;
+        *ready = *ready || is_there;
+    }
+    return st;
+}
+
+/* One wait.  *over: something is ready, or was done. */
+static ps_status wait_once(struct watch *w, int timeout_ms, bool *over)
+{
+    int       n = poll(w->fds, w->n, *over ? 0 : timeout_ms);
+    ps_status st;
+
+    if (n <= 0) {
+        *over = true;
+        return n == 0 || errno == EINTR
+                   ? PS_OK
+                   : ps_fail(PS_ERR_SYSTEM, "net: cannot wait: %m");
+    }
+    st = ask_sockets(w, true, over);
+    for (nfds_t i = w->n_own; !st && i < w->n; i++)
+        if (w->fds[i].revents) {
+            serve_near(w->of[i]);
+            *over = true;
+        }
+    return st;
+}
+
+static int left_of(int timeout_ms, uint64_t begun_ns)
+{
+    uint64_t gone_ms;
+
+    if (timeout_ms <= 0)
+        return timeout_ms;
+    gone_ms = (ps_now_ns() - begun_ns) / 1000000;
+    return gone_ms < (uint64_t)timeout_ms ? timeout_ms - (int)gone_ms : 0;
+}
+
+/* A descriptor may be readable for something else than a message: then the rest of the
+ * time is waited for. */
+static ps_status wait_for(struct watch *w, int timeout_ms)
+{
+    const uint64_t begun_ns = timeout_ms > 0 ? ps_now_ns() : 0;
+    int            left_ms = timeout_ms;
+    bool           over = false;
+    ps_status      st;
+
+    for (nfds_t i = 0; i < w->n_own; i++)
+        over = over || w->of[i]->ready;
+    st = ask_sockets(w, false, &over);
+    while (!st) {
+        st = wait_once(w, left_ms, &over);
+        if (over)
+            break;
+        left_ms = left_of(timeout_ms, begun_ns);
+    }
+    return st;
+}
+
 ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
 {
-    zmq_pollitem_t  items[3 * PS_POLLS_MAX];
-    struct ps_poll *of[3 * PS_POLLS_MAX];
-    int             n_items = 0, n_own;
-    bool            has_more = false;
+    struct watch w;
 
     if (n > PS_POLLS_MAX)
         return ps_fail(PS_ERR_LIMIT, "net: waiting for %zu sources, at most %u", n,
                        PS_POLLS_MAX);
+    w.n = 0;
     for (size_t i = 0; i < n; i++) {
         polls[i].ready = (polls[i].server && ps_server_has_more(polls[i].server)) ||
                          (polls[i].link && ps_link_has_more(polls[i].link));
-        has_more = has_more || polls[i].ready;
-        if (item_of(&polls[i], &items[n_items]))
-            of[n_items++] = &polls[i];
-        if (side_item_of(&polls[i], &items[n_items]))
-            of[n_items++] = &polls[i];
+        add_own(&w, &polls[i]);
     }
-    n_own = n_items;
+    w.n_own = w.n;
     for (size_t i = 0; i < n; i++)
-        if (near_item_of(&polls[i], &items[n_items]))
-            of[n_items++] = &polls[i];
-    if (zmq_poll(items, n_items, has_more ? 0 : timeout_ms) < 0)
-        return errno == EINTR ? PS_OK
-                              : ps_fail(PS_ERR_SYSTEM, "net: cannot wait: %s",
-                                        zmq_strerror(errno));
-    for (int i = 0; i < n_own; i++)
-        of[i]->ready = of[i]->ready || items[i].revents != 0;
-    for (int i = n_own; i < n_items; i++)
-        if (items[i].revents)
-            serve_near(of[i]);
-    return PS_OK;
+        add_near(&w, &polls[i]);
+    return wait_for(&w, timeout_ms);
 }
 
 uint64_t ps_now_ns(void)

@@ -13,7 +13,7 @@
 #include <zmq.h>
 
 struct ps_server {
-    void            *socket;
+    struct psn_ear   ear;
     struct psn_port *port;  /* NULL: it does not share */
     struct psn_group group; /* what came last, as far as nobody has taken it */
     uint64_t         dropped;
@@ -87,9 +87,9 @@ static ps_status bind_to(struct ps_server *s, const char *endpoint)
 {
     size_t room = sizeof(s->endpoint);
 
-    if (zmq_bind(s->socket, endpoint))
+    if (zmq_bind(s->ear.socket, endpoint))
         return bind_failed(endpoint, errno);
-    if (zmq_getsockopt(s->socket, ZMQ_LAST_ENDPOINT, s->endpoint, &room))
+    if (zmq_getsockopt(s->ear.socket, ZMQ_LAST_ENDPOINT, s->endpoint, &room))
         return ps_fail(PS_ERR_SYSTEM, "cannot ask where %s was bound: %s", endpoint,
                        zmq_strerror(errno));
     return PS_OK;
@@ -109,7 +109,7 @@ ps_status ps_server_open(struct ps_server **out, struct ps_net *net,
     s = calloc(1, sizeof(*s));
     if (!s)
         return ps_fail(PS_ERR_NO_MEMORY, "cannot bind %s: no memory", endpoint);
-    if ((st = ps_socket_new(&s->socket, net, ZMQ_ROUTER, endpoint)) == PS_OK)
+    if ((st = ps_socket_new(&s->ear, net, ZMQ_ROUTER, endpoint)) == PS_OK)
         st = bind_to(s, endpoint);
     if (st) {
         ps_server_close(&s);
@@ -129,8 +129,8 @@ void ps_server_close(struct ps_server **server)
     /* While we still listen, so that nobody else can have taken the path. */
     if (s->endpoint[0] && file_of(s->endpoint))
         unlink(file_of(s->endpoint));
-    if (s->socket)
-        zmq_close(s->socket);
+    if (s->ear.socket)
+        zmq_close(s->ear.socket);
     psn_group_clear(&s->group);
     psn_port_close(&s->port);
     free(s);
@@ -154,7 +154,8 @@ static void bind_near(struct ps_server *s)
     char endpoint[PS_ENDPOINT_BYTES];
 
     psn_near_ipc(psn_port_name(s->port), endpoint);
-    if (strncmp(s->endpoint, "tcp://", 6) == 0 && zmq_bind(s->socket, endpoint) == 0)
+    if (strncmp(s->endpoint, "tcp://", 6) == 0 &&
+        zmq_bind(s->ear.socket, endpoint) == 0)
         psn_port_has_ipc(s->port);
 }
 
@@ -162,6 +163,7 @@ void ps_server_share(struct ps_server *s)
 {
     if (s->port)
         return;
+    s->ear.is_quiet = false;
     if (psn_port_open(&s->port))
         ps_log(PS_LOG_DEBUG, "%s: shares no memory: %s", s->endpoint,
                ps_log_last_error());
@@ -187,7 +189,8 @@ static void say_here(struct ps_server *s, const struct ps_route *to)
     if (!s->port)
         return;
     memcpy(e.name, psn_port_name(s->port), sizeof(e.name));
-    if (ps_multipart_say(s->socket, to, &e))
+    s->ear.is_quiet = false;
+    if (ps_multipart_say(s->ear.socket, to, &e))
         ps_log(PS_LOG_DEBUG, "%s: a peer was not told the name", s->endpoint);
 }
 
@@ -233,7 +236,8 @@ ps_status ps_server_send(struct ps_server *s, struct ps_parcel *p)
 {
     struct psn_near *near = s->port ? psn_port_of(s->port, &p->route) : NULL;
 
-    return ps_multipart_send(s->socket, true, p, near, false);
+    s->ear.is_quiet = false;
+    return ps_multipart_send(s->ear.socket, true, p, near, false);
 }
 
 /* How many of parcels[n] are for the peer of the first one. */
@@ -250,6 +254,7 @@ ps_status ps_server_send_all(struct ps_server *s, struct ps_parcel *parcels, siz
 {
     ps_status st = PS_OK, sent;
 
+    s->ear.is_quiet = s->ear.is_quiet && n == 0;
     for (size_t at = 0, together; at < n; at += together) {
         size_t bytes;
 
@@ -258,7 +263,7 @@ ps_status ps_server_send_all(struct ps_server *s, struct ps_parcel *parcels, siz
         if (together == 1)
             sent = ps_server_send(s, &parcels[at]);
         else
-            sent = ps_multipart_send_group(s->socket, true, parcels + at, together,
+            sent = ps_multipart_send_group(s->ear.socket, true, parcels + at, together,
                                            bytes, NULL);
         st = st ? st : sent;
     }
@@ -277,7 +282,8 @@ ps_status ps_server_receive(struct ps_server *s, struct ps_parcel *out)
 
     if (psn_group_next(&s->group, out))
         return PS_OK;
-    st = ps_multipart_receive(s->socket, true, out, &e, &s->group);
+    st = ps_multipart_receive(s->ear.socket, true, out, &e, &s->group);
+    s->ear.is_quiet = st == PS_ERR_TIMEOUT;
     if (!st && e.kind != PSN_NONE) {
         st = open_envelope(s, &e, out);
         if (st)
@@ -291,7 +297,7 @@ ps_status ps_server_receive(struct ps_server *s, struct ps_parcel *out)
     return PS_ERR_TIMEOUT;
 }
 
-void *ps_server_socket(struct ps_server *s)
+struct psn_ear *ps_server_ear(struct ps_server *s)
 {
-    return s->socket;
+    return &s->ear;
 }

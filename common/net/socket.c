@@ -78,20 +78,43 @@ static int set_options(void *socket, int type, const char *endpoint)
     return set_all(socket, dealer, sizeof(dealer) / sizeof(dealer[0]));
 }
 
-ps_status ps_socket_new(void **out, struct ps_net *net, int type, const char *endpoint)
+static ps_status set_up(struct psn_ear *ear, int type, const char *endpoint)
 {
-    void *socket = zmq_socket(net->context, type);
+    size_t bytes = sizeof(ear->fd);
 
-    if (!socket)
+    if (set_options(ear->socket, type, endpoint) ||
+        zmq_getsockopt(ear->socket, ZMQ_FD, &ear->fd, &bytes))
+        return ps_fail(PS_ERR_SYSTEM, "cannot set up the socket for %s: %s", endpoint,
+                       zmq_strerror(errno));
+    return PS_OK;
+}
+
+ps_status ps_socket_new(struct psn_ear *out, struct ps_net *net, int type,
+                        const char *endpoint)
+{
+    struct psn_ear ear = { .socket = zmq_socket(net->context, type) };
+    ps_status      st;
+
+    if (!ear.socket)
         return ps_fail(PS_ERR_SYSTEM, "cannot make a socket for %s: %s", endpoint,
                        zmq_strerror(errno));
-    if (set_options(socket, type, endpoint)) {
-        ps_status st = ps_fail(PS_ERR_SYSTEM, "cannot set up the socket for %s: %s",
-                               endpoint, zmq_strerror(errno));
+    st = set_up(&ear, type, endpoint);
+    if (st)
+        zmq_close(ear.socket);
+    else
+        *out = ear;
+    return st;
+}
 
-        zmq_close(socket);
-        return st;
-    }
-    *out = socket;
+ps_status psn_ear_listen(struct psn_ear *ear, bool *is_there)
+{
+    int    events = 0;
+    size_t bytes = sizeof(events);
+
+    while (zmq_getsockopt(ear->socket, ZMQ_EVENTS, &events, &bytes))
+        if (errno != EINTR)
+            return ps_fail(PS_ERR_SYSTEM, "net: cannot wait: %s", zmq_strerror(errno));
+    *is_there = events & ZMQ_POLLIN;
+    ear->is_quiet = !*is_there;
     return PS_OK;
 }

@@ -653,6 +653,50 @@ START_TEST(poll_says_who_is_ready)
 }
 END_TEST
 
+/* Whoever sends takes notice of what has happened to the socket, so that its descriptor
+ * does not say it any more. */
+START_TEST(what_came_before_something_was_sent_is_heard)
+{
+    struct ps_poll   polls[] = { { .server = server }, { .link = link_ } };
+    struct ps_parcel p = parcel_of(10, 0, NULL), to_link;
+
+    send_shared(&p);
+    to_link = at_server();
+    ck_assert_ok(ps_net_poll(polls, 2, 0));
+    ck_assert(!polls[0].ready && !polls[1].ready); /* and both are left alone */
+    send_shared(&p);
+    usleep(50000);
+    ck_assert_ok(ps_server_send(server, &to_link));
+    ck_assert_ok(ps_net_poll(polls, 1, DEADLINE_MS));
+    ck_assert(polls[0].ready);
+    usleep(50000);
+    send_shared(&p);
+    ck_assert_ok(ps_net_poll(polls + 1, 1, DEADLINE_MS));
+    ck_assert(polls[1].ready);
+    ps_parcel_drop(&p);
+}
+END_TEST
+
+START_TEST(the_second_message_is_heard_when_the_first_was_taken)
+{
+    struct ps_poll   poll = { .server = server };
+    struct ps_parcel p = parcel_of(10, 0, NULL);
+
+    send_shared(&p);
+    send_shared(&p);
+    usleep(50000);
+    ps_parcel_drop(&p);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_ok(ps_net_poll(&poll, 1, DEADLINE_MS));
+        ck_assert(poll.ready);
+        ck_assert_ok(ps_server_receive(server, &p));
+        ps_parcel_drop(&p);
+    }
+    ck_assert_ok(ps_net_poll(&poll, 1, 0));
+    ck_assert(!poll.ready);
+}
+END_TEST
+
 START_TEST(time_goes_forward)
 {
     uint64_t before = ps_now_ns();
@@ -685,6 +729,8 @@ static Suite *net_suite(void)
     tcase_add_test(pair, garbage_bytes_do_no_harm);
     tcase_add_test(pair, raised_signal_wakes_a_poll_until_cleared);
     tcase_add_test(pair, poll_says_who_is_ready);
+    tcase_add_test(pair, what_came_before_something_was_sent_is_heard);
+    tcase_add_test(pair, the_second_message_is_heard_when_the_first_was_taken);
     suite_add_tcase(s, pair);
 
     tcase_set_timeout(bare, 120);
