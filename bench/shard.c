@@ -247,30 +247,47 @@ static ps_status make_gradient(struct bench_shard *s)
     return st;
 }
 
-/* All rows in random order, a batch for each request. */
+static void set_key(struct bench_shard *s, uint32_t i, uint64_t key)
+{
+    struct ps_buf *b = s->keys[i / s->options.batch];
+
+    memcpy(b->data + i % s->options.batch * sizeof(key), &key, sizeof(key));
+}
+
+/* A batch for each request, ascending. */
 static ps_status make_keys(struct bench_shard *s)
 {
-    const uint32_t n = s->options.rows, batch = s->options.batch;
-    uint32_t      *order = malloc(n * sizeof(*order));
-    ps_status      st = PS_OK;
+    const size_t bytes = s->options.batch * sizeof(uint64_t);
+    ps_status    st = PS_OK;
 
     s->keys = calloc(s->n_parts, sizeof(*s->keys));
-    if (!order || !s->keys)
-        st = ps_fail(PS_ERR_NO_MEMORY, "shard: no memory for %u keys", n);
-    if (!st)
-        ps_random_permutation(1, 0, n, order);
+    if (!s->keys)
+        return ps_fail(PS_ERR_NO_MEMORY, "shard: no memory for %u keys",
+                       s->options.rows);
     for (uint32_t part = 0; !st && part < s->n_parts; part++) {
-        st = ps_buf_new(&s->keys[part], batch * sizeof(uint64_t));
-        for (uint32_t i = 0; !st && i < batch; i++) {
-            const uint64_t key = order[part * batch + i];
-
-            memcpy(s->keys[part]->data + i * sizeof(key), &key, sizeof(key));
-        }
+        st = ps_buf_new(&s->keys[part], bytes);
         if (!st)
-            s->keys[part]->len = batch * sizeof(uint64_t);
+            s->keys[part]->len = bytes;
     }
-    free(order);
+    for (uint32_t i = 0; !st && i < s->n_parts * s->options.batch; i++)
+        set_key(s, i, i);
     return st;
+}
+
+/* Rows lie in the order in which they came.  From now on they are asked for in another
+ * one, or lines of memory that follow each other would be read ahead. */
+static ps_status shuffle_keys(struct bench_shard *s)
+{
+    const uint32_t n = s->n_parts * s->options.batch;
+    uint32_t      *order = malloc(n * sizeof(*order));
+
+    if (!order)
+        return ps_fail(PS_ERR_NO_MEMORY, "shard: no memory for %u keys", n);
+    ps_random_permutation(1, 0, n, order);
+    for (uint32_t i = 0; i < n; i++)
+        set_key(s, i, order[i]);
+    free(order);
+    return PS_OK;
 }
 
 /* Every row, every chunk was there once. */
@@ -311,6 +328,8 @@ ps_status bench_shard_open(struct bench_shard              **out,
         st = add_matrix(s);
     if (!st)
         st = touch_all(s);
+    if (!st && is_sparse(s))
+        st = shuffle_keys(s);
     if (st)
         bench_shard_close(&s);
     else
