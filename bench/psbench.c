@@ -11,7 +11,9 @@
 #include "bench/raw.h"
 #include "bench/suite.h"
 #include "common/base/limits.h"
+#include "common/net/spin.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,12 +71,24 @@ static void usage(FILE *to)
           "  -m, --model=MIB    bsp, memory: of the model  [64]\n"
           "  -e, --elements=N   kernel: of each array in memory  [100000000]\n"
           "  -i, --idle=N       connections: workers that do nothing  [1000]\n"
+          "  -p, --spin=US      psd and workers look for messages before they sleep  "
+          "[0]\n"
           "  -j, --json         one object a line, and everything else to standard "
           "error\n"
           "  -q, --quiet        no progress\n"
           "  -h, --help\n"
           "  -V, --version\n",
           to);
+}
+
+/* Its workers learn of it by their variable, and psd by them. */
+static int take_spin(struct bench_options *o, const char *argument)
+{
+    int code = bench_count("spin", argument, PS_SPIN_US_MAX, &o->spin_us);
+
+    if (code < 0 && setenv("PSW_SPIN_US", argument, 1))
+        return bench_wrong("--spin: %s", strerror(errno));
+    return code;
 }
 
 /* -1: go on; else the exit code. */
@@ -87,6 +101,7 @@ static int take_option(struct bench_options *o, int letter)
     case 'm': return bench_count("model", optarg, 1024, &o->model_mib);
     case 'e': return bench_count("elements", optarg, 1u << 30, &o->elements);
     case 'i': return bench_count("idle", optarg, BENCH_IDLE_MAX, &o->idle);
+    case 'p': return take_spin(o, optarg);
     case 'q': o->progress = false; return -1;
     case 'h': usage(stdout); return 0;
     case 'V': puts("psbench " PACKAGE_VERSION); return 0;
@@ -107,6 +122,7 @@ static int take_options(struct bench_options *o, int argc, char **argv)
         { "model", required_argument, NULL, 'm' },
         { "elements", required_argument, NULL, 'e' },
         { "idle", required_argument, NULL, 'i' },
+        { "spin", required_argument, NULL, 'p' },
         { "json", no_argument, NULL, 'j' },
         { "quiet", no_argument, NULL, 'q' },
         { "help", no_argument, NULL, 'h' },
@@ -115,7 +131,7 @@ static int take_options(struct bench_options *o, int argc, char **argv)
     };
     int letter, code = -1;
 
-    while (code < 0 && (letter = getopt_long(argc, argv, "o:lr:s:an:b:m:e:i:jqhV",
+    while (code < 0 && (letter = getopt_long(argc, argv, "o:lr:s:an:b:m:e:i:p:jqhV",
                                              long_options, NULL)) != -1)
         code = take_option(o, letter);
     if (code < 0 && optind < argc)
@@ -139,6 +155,8 @@ static void print_head(const struct bench_options *o)
     bench_print_options("psbench", o);
     fprintf(o->notes, " --rows=%u --batch=%u --model=%u --elements=%u --idle=%u",
             o->rows, o->batch, o->model_mib, o->elements, o->idle);
+    if (o->spin_us)
+        fprintf(o->notes, " --spin=%u", o->spin_us);
     fprintf(o->notes, "\npsd %s, ZeroMQ %s, ", PACKAGE_VERSION, bench_raw_version());
     bench_print_machine(o->notes);
     fprintf(o->notes, ", TCP congestion control %s", congestion);

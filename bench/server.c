@@ -108,7 +108,8 @@ static ps_status start_psd(struct bench_servers *s, const char *transport,
     char           *none[] = { NULL };
     char           *program = NULL, *at = folder_path(s->folder, "psd.at");
     char            set[] = "--set", listen[PS_ENDPOINT_BYTES + 8], shards[32];
-    char            announce[512], state[512], share[32];
+    char            announce[512], state[512], share[32], spin[32];
+    const char     *spins = getenv("PSW_SPIN_US"); /* psd does as the workers do */
     ps_status       st = find_program("psd", &program);
 
     memcpy(listen, "listen=", 7);
@@ -116,6 +117,7 @@ static ps_status start_psd(struct bench_servers *s, const char *transport,
     snprintf(shards, sizeof(shards), "shards=%zu", s->shards);
     snprintf(share, sizeof(share), "shared_memory=%s",
              strcmp(transport, "shm") == 0 ? "true" : "false");
+    snprintf(spin, sizeof(spin), "spin_us=%s", spins ? spins : "0");
     snprintf(announce, sizeof(announce), "--announce=%s", at ? at : "");
     snprintf(state, sizeof(state), "state=%s/state", s->folder);
     if (!st && !at)
@@ -123,8 +125,8 @@ static ps_status start_psd(struct bench_servers *s, const char *transport,
     if (!st)
         st = process_start(p,
                            (char *[]){ program, set, listen, set, shards, set, share,
-                                       announce, more == BENCH_STATE ? set : NULL,
-                                       state, NULL },
+                                       set, spin, announce,
+                                       more == BENCH_STATE ? set : NULL, state, NULL },
                            none);
     if (!st)
         st = read_endpoints(p, at, &s->coordinator, 1);

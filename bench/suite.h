@@ -33,6 +33,7 @@ struct bench_options {
     uint32_t    model_mib;        /* bsp, memory: of the model */
     uint32_t    elements;         /* kernel: of each array in memory */
     uint32_t    idle;             /* connections: workers that do nothing */
+    uint32_t    spin_us;          /* of psd and workers; 0: they sleep at once */
     const char *only[BENCH_ONLY]; /* patterns of the cases' names; none: all */
     size_t      n_only;
     bool        alone; /* without limits, for a profiler */

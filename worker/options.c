@@ -1,6 +1,7 @@
 /* options.c - see options.h. */
 #include "worker/options.h"
 
+#include "common/net/spin.h"
 #include "worker/launcher.h"
 #include "worker/settings.h"
 
@@ -88,6 +89,9 @@ static ps_status numbers(const ps_worker_options *given, bool aliases,
                        "timeout_ms: %d, expected 1 to %u, or 0 for the "
                        "default",
                        given->timeout_ms, TIMEOUT_MS_MAX);
+    if (given->spin_us > PS_SPIN_US_MAX)
+        return ps_fail(PS_ERR_BAD_ARG, "spin_us: %u, expected 0 to %u", given->spin_us,
+                       PS_SPIN_US_MAX);
     out->rank = given->rank < 0 ? 0 : (uint32_t)given->rank;
     if (given->rank < 0)
         st = psw_launcher_number(PSW_NUMBER_RANK, aliases, 0, PS_WORKERS_MAX - 1,
@@ -101,6 +105,9 @@ static ps_status numbers(const ps_worker_options *given, bool aliases,
         given->timeout_ms ? (uint32_t)given->timeout_ms : DEFAULT_TIMEOUT_MS;
     if (!st && !given->timeout_ms)
         st = psw_variable_number("PSW_TIMEOUT_MS", 1, TIMEOUT_MS_MAX, &out->timeout_ms);
+    out->spin_us = given->spin_us;
+    if (!st && !given->spin_us)
+        st = psw_variable_number("PSW_SPIN_US", 0, PS_SPIN_US_MAX, &out->spin_us);
     return st;
 }
 

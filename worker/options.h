@@ -19,6 +19,7 @@ struct psw_options {
     struct ps_job_spec job; /* with name, workers and clocks_per_epoch */
     uint32_t           rank;
     uint32_t           timeout_ms;
+    uint32_t           spin_us;
     bool               observer;
 };
 

@@ -193,9 +193,10 @@ ps_status psw_round(ps_worker *w, uint64_t then_ns)
     ps_status st;
 
     deliver(w);
-    st = ps_net_poll(
+    st = ps_net_poll_spinning(
         w->polls, 2 + w->n_links,
-        milliseconds_until(tick_ns < then_ns ? tick_ns : then_ns, ps_now_ns()));
+        milliseconds_until(tick_ns < then_ns ? tick_ns : then_ns, ps_now_ns()),
+        &w->spin);
     if (st)
         return st;
     if (w->polls[0].ready)
@@ -438,6 +439,7 @@ ps_status ps_worker_open(ps_worker **out, const ps_worker_options *options)
     st = psw_options_resolve(options, o);
     psw_home_take(&w->home);
     w->timeout_ms = o->timeout_ms;
+    w->spin.most_ns = o->spin_us * UINT64_C(1000);
     w->started_ns = ps_now_ns();
     if (!st)
         st = join(w, o);

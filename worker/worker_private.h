@@ -32,6 +32,7 @@ struct ps_worker {
     struct psw_client *client;
     char               coordinator[PS_ENDPOINT_BYTES];
     uint32_t           timeout_ms;
+    struct ps_spin     spin;       /* of calls that wait */
     uint64_t           started_ns; /* of the call in progress */
     uint64_t           looked_ns;  /* for messages, last */
     uint64_t           gone_ns;    /* when the server was given up; 0: it was not */

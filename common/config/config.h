@@ -48,6 +48,7 @@ struct ps_daemon_config {
                              * NULL: anywhere */
     char    *io_cpus;       /* ps_cpus: of the network's threads; NULL: anywhere */
     uint32_t io_threads;    /* of the network, 1 .. 64 [1] */
+    uint32_t spin_us;       /* shards look before they sleep, 0 .. 1000 [0] */
 };
 
 /* `file` NULL: the defaults.  `sets` are "a.b=c" overrides, later ones win. */

@@ -52,6 +52,7 @@ static const cyaml_schema_field_t fields[] = {
     TEXT("cpus", cpus, CPUS_TEXT_BYTES),
     TEXT("io_cpus", io_cpus, CPUS_TEXT_BYTES),
     WHOLE("io_threads", io_threads),
+    WHOLE("spin_us", spin_us),
     CYAML_FIELD_END,
 };
 
@@ -64,6 +65,7 @@ static const struct ps_range ranges[] = {
     { .path = "keep_snapshots", .min = 2, .max = 1024 },
     { .path = "recovery_wait", .min = 0, .max = 86400 },
     { .path = "io_threads", .min = 1, .max = 64 },
+    { .path = "spin_us", .min = 0, .max = 1000 },
 };
 
 static const struct ps_schema schema = {

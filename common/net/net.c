@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 #include <zmq.h>
@@ -54,6 +55,7 @@ struct watch {
     struct ps_poll *of[3 * PS_POLLS_MAX];
     struct psn_ear *ears[3 * PS_POLLS_MAX]; /* NULL: it is no socket's */
     nfds_t          n, n_own;               /* the others are for neighbours */
+    struct ps_spin *spin;                   /* NULL: none */
 };
 
 static void add_fd(struct watch *w, struct ps_poll *of, struct psn_ear *ear, int fd)
@@ -118,10 +120,24 @@ static ps_status ask_sockets(struct watch *w, bool readable, bool *ready)
     return st;
 }
 
+/* As poll(2), but looks for a while before it sleeps, if it may. */
+static int poll_or_spin(struct watch *w, int timeout_ms)
+{
+    int n = 0;
+
+    if (w->spin && timeout_ms != 0 && ps_spin_begin(w->spin, ps_now_ns()))
+        do {
+            n = poll(w->fds, w->n, 0);
+            if (n == 0)
+                sched_yield(); /* a thread of ZeroMQ may be the one to bring it */
+        } while (n == 0 && ps_spin_goes_on(w->spin, ps_now_ns()));
+    return n ? n : poll(w->fds, w->n, timeout_ms);
+}
+
 /* One wait.  *over: something is ready, or was done. */
 static ps_status wait_once(struct watch *w, int timeout_ms, bool *over)
 {
-    int       n = poll(w->fds, w->n, *over ? 0 : timeout_ms);
+    int       n = poll_or_spin(w, *over ? 0 : timeout_ms);
     ps_status st;
 
     if (n <= 0) {
@@ -172,12 +188,19 @@ static ps_status wait_for(struct watch *w, int timeout_ms)
 
 ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms)
 {
+    return ps_net_poll_spinning(polls, n, timeout_ms, NULL);
+}
+
+ps_status ps_net_poll_spinning(struct ps_poll *polls, size_t n, int timeout_ms,
+                               struct ps_spin *spin)
+{
     struct watch w;
 
     if (n > PS_POLLS_MAX)
         return ps_fail(PS_ERR_LIMIT, "net: waiting for %zu sources, at most %u", n,
                        PS_POLLS_MAX);
     w.n = 0;
+    w.spin = spin;
     for (size_t i = 0; i < n; i++) {
         polls[i].ready = (polls[i].server && ps_server_has_more(polls[i].server)) ||
                          (polls[i].link && ps_link_has_more(polls[i].link));

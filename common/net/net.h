@@ -18,6 +18,7 @@
 
 #include "common/base/cpus.h"
 #include "common/base/parcel.h"
+#include "common/net/spin.h"
 
 struct ps_net; /* one ZeroMQ context */
 struct ps_server;
@@ -124,6 +125,10 @@ struct ps_poll {
  * PS_POLLS_MAX entries.
  */
 ps_status ps_net_poll(struct ps_poll *polls, size_t n, int timeout_ms) PS_CHECKED;
+
+/* The same of a thread that may look for a while before it sleeps; NULL: it may not. */
+ps_status ps_net_poll_spinning(struct ps_poll *polls, size_t n, int timeout_ms,
+                               struct ps_spin *spin) PS_CHECKED;
 
 /* Monotonic time, for the drivers; the actors are told it. */
 uint64_t ps_now_ns(void);

@@ -43,6 +43,7 @@ ps_status psd_daemon_start_shards(struct psd_daemon *d)
         .failed = d->stop,
         .endpoint = endpoint,
         .clerk = d->clerk,
+        .spin_us = d->config->spin_us,
         .shard = { .control = d->control,
                    .backend = &psd_backend_cpu,
                    .can_save = d->clerk != NULL,

@@ -27,6 +27,7 @@ struct psd_shard_thread {
     struct psd_shard *shard;
     struct psd_desk  *desk; /* at the clerk's; NULL: none */
     struct ps_outbox  out;
+    struct ps_spin    spin;
 };
 
 /* What cannot be delivered is dropped: who wanted it asks again. */
@@ -162,7 +163,8 @@ static ps_status serve(struct psd_shard_thread *t)
     ps_status st = PS_OK;
 
     while (st == PS_OK) {
-        st = ps_net_poll(polls, 3, milliseconds_until(psd_shard_next_tick(t->shard)));
+        st = ps_net_poll_spinning(
+            polls, 3, milliseconds_until(psd_shard_next_tick(t->shard)), &t->spin);
         if (st || polls[1].ready)
             return st;
         if (polls[2].ready)
@@ -249,6 +251,7 @@ static ps_status start(struct psd_shard_thread               *t,
     strcpy(t->endpoint, ps_server_endpoint(t->server));
     if (o->shard.shares)
         ps_server_share(t->server);
+    t->spin.most_ns = o->spin_us * UINT64_C(1000);
     t->failed = o->failed;
     failed = start_thread(t, o->number, o->cpu);
     if (failed)

@@ -19,6 +19,7 @@ struct psd_shard_thread_options {
     struct psd_clerk        *clerk;    /* does its errands; NULL: it has none */
     uint32_t                 number;   /* in this process, for the thread's name */
     int                      cpu;      /* on which alone it runs; negative: on any */
+    uint32_t                 spin_us;  /* it looks before it sleeps; see net/spin.h */
     struct psd_shard_options shard;
 };
 

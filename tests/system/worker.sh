@@ -5,7 +5,7 @@
 
 api=$top_builddir/tests/system/worker_api
 
-plan 49
+plan 51
 
 psd_start first --set shards=3
 export PSW_COORDINATOR="$endpoint" PSW_TIMEOUT_MS=20000
@@ -54,6 +54,11 @@ ok "two workers do, and see the same sums" together model 2
 ok "three workers do" together model 3
 ok "the mean is weighted by samples" together mean 2
 
+psd_start spins --set shards=3 --set spin_us=200
+ok "shards and workers may look before they sleep" \
+    env PSW_COORDINATOR="$endpoint" PSW_SPIN_US=200 "$api" async
+psd_stop spins
+
 psd_start single --set shards=1
 export PSW_COORDINATOR="$endpoint"
 "$api" hash one >hash.1 2>&1
@@ -92,6 +97,7 @@ variable() {
 variable PSW_RANK        one      'PSW_RANK: "one", expected a number from 0 to'
 variable PSW_RANK        -1       'PSW_RANK: "-1", expected a number from 0 to'
 variable PSW_WORLD_SIZE  0        'PSW_WORLD_SIZE: "0", expected a number from 1 to'
+variable PSW_SPIN_US     1001     'PSW_SPIN_US: "1001", expected a number from 0 to 1000'
 variable PSW_TIMEOUT_MS  30s      'PSW_TIMEOUT_MS: "30s", expected a number from 1 to'
 variable PSW_COORDINATOR nowhere  'PSW_COORDINATOR: .*nowhere'
 variable PSW_JOB         'a job'  'PSW_JOB: .*name'

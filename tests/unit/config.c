@@ -371,7 +371,7 @@ static const struct {
       ":2: shard: unknown key, expected one of listen, coordinator, shard_listen, "
       "shards, token, insecure_plaintext, log_level, worker_silence, shard_timeout, "
       "max_jobs, keep_finished, state, keep_snapshots, restore_from, recovery_wait, "
-      "shared_memory, cpus, io_cpus, io_threads" },
+      "shared_memory, cpus, io_cpus, io_threads, spin_us" },
     { "cpus: 0-\n", NULL, ":1: cpus: 0- " CPU_LIST },
     { "cpus: 0,,1\n", NULL, ":1: cpus: 0,,1 " CPU_LIST },
     { "cpus: 3-1\n", NULL, ":1: cpus: 3-1 " CPU_LIST },
@@ -384,6 +384,8 @@ static const struct {
     { "io_threads: 0\n", NULL, ":1: io_threads: 0 is out of range, expected 1 to 64" },
     { "io_threads: 65\n", NULL,
       ":1: io_threads: 65 is out of range, expected 1 to 64" },
+    { "spin_us: 1001\n", NULL,
+      ":1: spin_us: 1001 is out of range, expected 0 to 1000" },
     { "state: a\nkeep_snapshots: 1\n", NULL,
       ":2: keep_snapshots: 1 is out of range, expected 2 to 1024" },
     { "recovery_wait: 86401\n", NULL,
@@ -841,6 +843,7 @@ START_TEST(an_empty_daemon_file_is_all_defaults)
     ck_assert_ptr_null(d->cpus);
     ck_assert_ptr_null(d->io_cpus);
     ck_assert_uint_eq(d->io_threads, 1);
+    ck_assert_uint_eq(d->spin_us, 0);
 }
 END_TEST
 
@@ -1058,7 +1061,7 @@ START_TEST(a_printed_daemon_config_loads_as_it_was)
                     "worker_silence: 1.1\nshard_timeout: 2\nmax_jobs: 5\n"
                     "keep_finished: 0\nstate: /a b\nkeep_snapshots: 7\n"
                     "restore_from: /c\nrecovery_wait: 0.5\nshared_memory: false\n"
-                    "io_threads: 3\n",
+                    "io_threads: 3\nspin_us: 70\n",
                     NULL));
     ck_assert_ok(ps_daemon_config_print(d, f));
     fclose(f);
@@ -1082,6 +1085,7 @@ START_TEST(a_printed_daemon_config_loads_as_it_was)
     ck_assert_double_eq(again->recovery_wait, 0.5);
     ck_assert(!again->shared_memory);
     ck_assert_uint_eq(again->io_threads, 3);
+    ck_assert_uint_eq(again->spin_us, 70);
     ps_daemon_config_free(&again);
 }
 END_TEST
@@ -1212,6 +1216,7 @@ START_TEST(shipped_daemon_file_says_the_defaults)
     ck_assert_ptr_null(d->cpus);
     ck_assert_ptr_null(d->io_cpus);
     ck_assert_uint_eq(d->io_threads, none->io_threads);
+    ck_assert_uint_eq(d->spin_us, none->spin_us);
     ps_daemon_config_free(&none);
 }
 END_TEST

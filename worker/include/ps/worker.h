@@ -161,11 +161,13 @@ typedef struct ps_worker_options {
                                           * PSW_OBSERVER [0] */
     const ps_settings *settings;         /* job and optimiser keys; lent for the call */
     uint64_t           clocks_per_epoch; /* for schedules in epochs; 0 = unknown */
+    uint32_t           spin_us; /* a call that waits looks for answers so long before it
+                                 * sleeps, up to 1000; PSW_SPIN_US [0] */
 } ps_worker_options;
 
 #define PS_WORKER_OPTIONS_INIT                                                         \
     {                                                                                  \
-        sizeof(ps_worker_options), 0, 0, 0, -1, 0, 0, 0, 0, 0                          \
+        sizeof(ps_worker_options), 0, 0, 0, -1, 0, 0, 0, 0, 0, 0                       \
     }
 #ifdef __cplusplus
 #define PS_WORKER_OPTIONS (ps_worker_options PS_WORKER_OPTIONS_INIT)
