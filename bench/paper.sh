@@ -56,7 +56,8 @@ costs() {
     copy=$(calculate "1e9 * $(memory_limit "bsp/$1/1w/sgd/cpu")")
     check=$(kernel_ns memory/finite)
     step=$(kernel_ns memory/sgd)
-    sum=$(kernel_ns memory/add)
+    # A chunk's sum stays in the cache: each gradient is read from memory, and added there.
+    sum=$(calculate "$check + $(kernel_ns chunk/add)")
     carry=$(calculate "(2e9 * $cpu - $step) / 2")
     # Two cores are busy with a small request: a third each worker, server and the sockets.
     request=$(calculate "2e6 / $(value "small/$2/push/requests")")
@@ -190,7 +191,7 @@ compare_lenets() {
 
 # ---- all of it ---------------------------------------------------------------------------
 printf 'measuring, %s rounds\n' "$rounds"
-measure --only='kernel/memory/*' --only='small/*/push/*' --only='bsp/*/1w/sgd/*' \
+measure --only='kernel/memory/*' --only=kernel/chunk/add --only='small/*/push/*' --only='bsp/*/1w/sgd/*' \
     --only='bsp/*/[24]w/sgd/round' --only='bsp/*/2w/adam/round' >"$work/lines"
 for transport in tcp ipc shm; do
     [ "$transport" = tcp ] && small=tcp || small=ipc
