@@ -1,6 +1,8 @@
 /* socket.c - see socket.h. */
 #include "common/net/socket.h"
 
+#include "common/base/slice.h"
+
 #include <errno.h>
 #include <string.h>
 #include <zmq.h>
@@ -92,9 +94,12 @@ static ps_status set_up(struct psn_ear *ear, int type, const char *endpoint)
 ps_status ps_socket_new(struct psn_ear *out, struct ps_net *net, int type,
                         const char *endpoint)
 {
+    /* With the first socket of a context ZeroMQ starts its threads. */
+    const uint64_t slice_ns = ps_slice_set(PS_SLICE_SHORT_NS);
     struct psn_ear ear = { .socket = zmq_socket(net->context, type) };
     ps_status      st;
 
+    ps_slice_set(slice_ns);
     if (!ear.socket)
         return ps_fail(PS_ERR_SYSTEM, "cannot make a socket for %s: %s", endpoint,
                        zmq_strerror(errno));

@@ -1,6 +1,8 @@
 /* shard_thread.c - see shard_thread.h. */
 #include "server/daemon/shard_thread.h"
 
+#include "common/base/slice.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -184,6 +186,7 @@ static void *run(void *arg)
 {
     struct psd_shard_thread *t = arg;
 
+    ps_slice_set(PS_SLICE_SHORT_NS);
     t->status = serve(t);
     if (t->status)
         ps_signal_raise(t->failed);

@@ -1,9 +1,11 @@
 /* The net room on real sockets of this machine: any free port, or a file in a folder of
  * its own.  Waits have a deadline that only a broken build reaches. */
 #include "common/net/net.h"
+#include "common/base/slice.h"
 #include "tests/unit/suite.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -697,6 +699,52 @@ START_TEST(the_second_message_is_heard_when_the_first_was_taken)
 }
 END_TEST
 
+/* Of the thread with this name; 0: the system does not say. */
+static uint64_t slice_of(const char *name)
+{
+    DIR           *tasks = opendir("/proc/self/task");
+    struct dirent *task;
+    uint64_t       slice_ns = 0;
+
+    ck_assert_ptr_nonnull(tasks);
+    while ((task = readdir(tasks))) {
+        char  file[300], line[200];
+        bool  found = false;
+        FILE *f;
+
+        snprintf(file, sizeof(file), "/proc/self/task/%s/sched", task->d_name);
+        f = fopen(file, "re");
+        if (!f)
+            continue;
+        while (fgets(line, sizeof(line), f)) {
+            found = found || strncmp(line, name, strlen(name)) == 0;
+            if (found && strncmp(line, "se.slice", 8) == 0)
+                slice_ns = strtoull(strchr(line, ':') + 1, NULL, 10);
+        }
+        fclose(f);
+    }
+    closedir(tasks);
+    return slice_ns;
+}
+
+/* Where the kernel knows slices: else there is nothing to see. */
+START_TEST(threads_that_move_bytes_have_short_slices_and_others_keep_theirs)
+{
+    const uint64_t    mine = ps_slice_set(700000);
+    const bool        knows = ps_slice_set(700000) == 700000;
+    struct ps_net    *other;
+    struct ps_server *s;
+
+    ck_assert_ok(ps_net_new(&other));
+    ck_assert_ok(ps_server_open(&s, other, "tcp://127.0.0.1:0"));
+    if (knows && slice_of("ZMQbg/IO/0"))
+        ck_assert_uint_eq(slice_of("ZMQbg/IO/0"), PS_SLICE_SHORT_NS);
+    ck_assert_uint_eq(ps_slice_set(mine), knows ? 700000 : mine);
+    ps_server_close(&s);
+    ps_net_free(&other);
+}
+END_TEST
+
 START_TEST(time_goes_forward)
 {
     uint64_t before = ps_now_ns();
@@ -749,6 +797,8 @@ static Suite *net_suite(void)
     tcase_add_test(bare, link_refuses_what_is_no_endpoint);
     tcase_add_loop_test(bare, only_loopback_and_files_are_local, 0,
                         sizeof(places) / sizeof(places[0]));
+    tcase_add_test(bare,
+                   threads_that_move_bytes_have_short_slices_and_others_keep_theirs);
     tcase_add_test(bare, time_goes_forward);
     suite_add_tcase(s, bare);
     return s;
