@@ -5,7 +5,7 @@
 #
 #     paper.sh [ROUNDS]        in the build folder; `make bench-paper`
 #
-# Two minutes on a machine that does nothing else.  On one that does, as root, before the others:
+# Five minutes on a machine that does nothing else.  On one that does, as root, before the others:
 # chrt -r 1 make bench-paper
 #
 # What is measured to be put into the model: kernels, small requests, and of a round of bsp with

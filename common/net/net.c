@@ -200,7 +200,7 @@ ps_status ps_net_poll_spinning(struct ps_poll *polls, size_t n, int timeout_ms,
         return ps_fail(PS_ERR_LIMIT, "net: waiting for %zu sources, at most %u", n,
                        PS_POLLS_MAX);
     w.n = 0;
-    w.spin = spin;
+    w.spin = spin && spin->most_ns ? spin : NULL; /* else no look at the clock */
     for (size_t i = 0; i < n; i++) {
         polls[i].ready = (polls[i].server && ps_server_has_more(polls[i].server)) ||
                          (polls[i].link && ps_link_has_more(polls[i].link));
