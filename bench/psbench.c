@@ -11,7 +11,6 @@
 #include "bench/raw.h"
 #include "bench/suite.h"
 #include "common/base/limits.h"
-#include "common/net/spin.h"
 
 #include <errno.h>
 #include <getopt.h>

@@ -1,7 +1,7 @@
 /* options.c - see options.h. */
 #include "worker/options.h"
 
-#include "common/net/spin.h"
+#include "common/base/limits.h"
 #include "worker/launcher.h"
 #include "worker/settings.h"
 

@@ -31,4 +31,7 @@
 #define PS_SHARDS_MAX 256u     /* of a cluster */
 #define PS_MATRICES_MAX 4096u  /* of a job */
 
+/* For which a thread looks for messages before it sleeps, in us. */
+#define PS_SPIN_US_MAX 1000u
+
 #endif

@@ -65,7 +65,7 @@ static const struct ps_range ranges[] = {
     { .path = "keep_snapshots", .min = 2, .max = 1024 },
     { .path = "recovery_wait", .min = 0, .max = 86400 },
     { .path = "io_threads", .min = 1, .max = 64 },
-    { .path = "spin_us", .min = 0, .max = 1000 },
+    { .path = "spin_us", .min = 0, .max = PS_SPIN_US_MAX },
 };
 
 static const struct ps_schema schema = {

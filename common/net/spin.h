@@ -19,7 +19,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PS_SPIN_US_MAX 1000u
 #define PS_SPIN_AWAY_NS UINT64_C(50000) /* between two looks: others want the core */
 #define PS_SPIN_REST_NS UINT64_C(10000000)
 #define PS_SPIN_REST_MAX_NS UINT64_C(1280000000)

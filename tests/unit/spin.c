@@ -2,6 +2,7 @@
  * How long a thread looks before it sleeps, and when it leaves that: time is told.  And
  * a poll that spins, with a real signal.
  */
+#include "common/base/limits.h"
 #include "common/net/net.h"
 #include "tests/unit/suite.h"
 
