@@ -4,6 +4,7 @@
 #include "common/base/random.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,15 +281,28 @@ void psw_let_go(ps_worker *w, uintptr_t outside)
     atomic_store(&w->thread, outside);
 }
 
+/* See yield.h. */
+static void let_others_go_first(ps_worker *w)
+{
+    const uint64_t now_ns = ps_now_ns();
+
+    if (!psw_yield_may(&w->yield, now_ns))
+        return;
+    sched_yield();
+    psw_yield_took(&w->yield, now_ns, ps_now_ns());
+}
+
 static ps_status wait_done(ps_worker *w, struct ps_ticket *t)
 {
     uint64_t  deadline_ns = w->started_ns + w->timeout_ms * UINT64_C(1000000);
     uintptr_t outside = psw_hold(w);
+    bool      waited = false;
     ps_status st = PS_OK;
 
     while (!st && !psw_ticket_done(t)) {
         uint64_t now_ns = ps_now_ns();
 
+        waited = true;
         if (now_ns >= deadline_ns) {
             psw_ticket_give_up(t, now_ns, psw_heard_beat_ns(w), w->timeout_ms);
         } else {
@@ -297,6 +311,8 @@ static ps_status wait_done(ps_worker *w, struct ps_ticket *t)
         }
     }
     deliver(w);
+    if (waited)
+        let_others_go_first(w);
     psw_let_go(w, outside);
     return st;
 }

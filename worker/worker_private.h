@@ -18,6 +18,7 @@
 #include "worker/heartbeat.h"
 #include "worker/home.h"
 #include "worker/options.h"
+#include "worker/yield.h"
 
 #include <stdatomic.h>
 
@@ -33,6 +34,7 @@ struct ps_worker {
     char               coordinator[PS_ENDPOINT_BYTES];
     uint32_t           timeout_ms;
     struct ps_spin     spin;       /* of calls that wait */
+    struct psw_yield   yield;      /* when they have */
     uint64_t           started_ns; /* of the call in progress */
     uint64_t           looked_ns;  /* for messages, last */
     uint64_t           gone_ns;    /* when the server was given up; 0: it was not */

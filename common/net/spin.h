@@ -16,19 +16,16 @@
 #ifndef PS_NET_SPIN_H
 #define PS_NET_SPIN_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "common/base/rest.h"
 
 #define PS_SPIN_AWAY_NS UINT64_C(50000) /* between two looks: others want the core */
-#define PS_SPIN_REST_NS UINT64_C(10000000)
-#define PS_SPIN_REST_MAX_NS UINT64_C(1280000000)
 
 /* Zeroed: never spins. */
 struct ps_spin {
     uint64_t most_ns; /* of one wait; 0: sleeps at once */
 
-    uint64_t begun_ns, looked_ns;
-    uint64_t rest_ns, rests_until_ns;
+    uint64_t       begun_ns, looked_ns;
+    struct ps_rest rest;
 };
 
 /* A thread is about to wait.  May it spin? */

@@ -48,14 +48,14 @@ END_TEST
 START_TEST(who_was_away_rests_for_twice_as_long_each_time)
 {
     start(200 * US);
-    for (uint64_t rest = PS_SPIN_REST_NS; rest <= PS_SPIN_REST_MAX_NS; rest *= 2) {
+    for (uint64_t rest = PS_REST_NS; rest <= PS_REST_MAX_NS; rest *= 2) {
         ck_assert_uint_eq(spun_ns(PS_SPIN_AWAY_NS + 1), PS_SPIN_AWAY_NS + 1);
         now += rest - 1;
         ck_assert_uint_eq(spun_ns(US), 0);
         now++;
     }
     spun_ns(PS_SPIN_AWAY_NS + 1);
-    now += PS_SPIN_REST_MAX_NS; /* and not for longer */
+    now += PS_REST_MAX_NS; /* and not for longer */
     ck_assert_uint_eq(spun_ns(US), 200 * US);
 }
 END_TEST
@@ -64,12 +64,12 @@ START_TEST(where_nobody_was_in_its_way_the_next_rest_is_short_again)
 {
     start(200 * US);
     spun_ns(PS_SPIN_AWAY_NS + 1);
-    now += PS_SPIN_REST_NS;
+    now += PS_REST_NS;
     spun_ns(PS_SPIN_AWAY_NS + 1);
-    now += 2 * PS_SPIN_REST_NS;
+    now += 2 * PS_REST_NS + 2 * PS_REST_NS;
     ck_assert_uint_eq(spun_ns(US), 200 * US);
     spun_ns(PS_SPIN_AWAY_NS + 1);
-    now += PS_SPIN_REST_NS;
+    now += PS_REST_NS;
     ck_assert_uint_eq(spun_ns(US), 200 * US);
 }
 END_TEST
