@@ -58,7 +58,8 @@ costs() {
     step=$(kernel_ns memory/sgd)
     # A chunk's sum stays in the cache: each gradient is read from memory, and added there.
     sum=$(calculate "$check + $(kernel_ns chunk/add)")
-    carry=$(calculate "(2e9 * $cpu - $step) / 2")
+    # Bytes in shared memory are not sent.
+    [ "$1" = shm ] && carry=0 || carry=$(calculate "(2e9 * $cpu - $step) / 2")
     # Two cores are busy with a small request: a third each worker, server and the sockets.
     request=$(calculate "2e6 / $(value "small/$2/push/requests")")
     wake=$(calculate "(1e6 * $(value "small/$2/push/p50") - $request) / 6")
@@ -125,8 +126,14 @@ compare_rounds() {
 batch=32
 iterations=400 epochs=4
 
+# reported METRIC: the mean of what the workers of a run have reported.
+reported() {
+    awk -F'"value":' -v metric="\"$1\"" 'index($0, metric) { sum += $2; n++ } END { print sum / n }' \
+        "$work/run/metrics.jsonl"
+}
+
 # run_lenet WORKERS [--set KEY=VALUE]...: iterations of a worker per second, the share of them that
-# is no computing, and the bytes of a push.
+# is no computing, the bytes of a push, and how much the time of computing varies.
 run_lenet() {
     count=$1
     shift
@@ -136,8 +143,9 @@ run_lenet() {
         --set train.epochs=$epochs --set train.layerwise=false --set servers.shards=1 \
         --set test.limit=100 "$@" >"$work/run.out" 2>&1 || { cat "$work/run.out" >&2; return 1; }
     echo "$(calculate "$(summary samples_per_second) / $batch / $count")" \
-        "$(awk -F'"value":' '/exchange_share/ { sum += $2; n++ } END { print sum / n }' "$work/run/metrics.jsonl")" \
-        "$(awk "BEGIN { printf \"%d\", $(summary bytes_pushed) / $(summary pushes) }" </dev/null)"
+        "$(reported exchange_share)" \
+        "$(awk "BEGIN { printf \"%d\", $(summary bytes_pushed) / $(summary pushes) }" </dev/null)" \
+        "$(reported compute_spread)"
 }
 
 summary() {
@@ -157,10 +165,10 @@ predicts() {
 lenet_round() {
     # shellcheck disable=SC2046
     set -- $(run_lenet 1)
-    [ $# = 3 ] || exit 1
+    [ $# = 4 ] || exit 1
     { sed -E "s/^compute:.*//; s/^  step_byte_ns:.*/  step_byte_ns: $(kernel_ns memory/nesterov)/" "$work/shm.yaml"
         echo "model: { bytes: $3, optimiser: nesterov }"
-        echo "compute: { ms: $(calculate "1e3 * (1 - $2) / $1"), spread: 0.05 }"; } >"$work/lenet.yaml"
+        echo "compute: { ms: $(calculate "1e3 * (1 - $2) / $1"), spread: $4 }"; } >"$work/lenet.yaml"
     echo "$(predicts bsp 1) $1" >>"$work/lenet-bsp-1"
     for strategy in bsp asp; do
         for workers in 2 4; do

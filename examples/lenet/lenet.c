@@ -7,6 +7,7 @@
 #include "task.h"
 #include "tester.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,11 @@ struct training {
     struct lenet_task *task;
     ps_worker         *worker;
     ps_model          *model;
-    ps_status          reported;  /* how the reports of the last epoch went */
-    double             began;     /* this epoch, with its first gradient; 0: not yet */
-    double             computed;  /* seconds of it in the net */
+    ps_status          reported; /* how the reports of the last epoch went */
+    double             began;    /* this epoch, with its first gradient; 0: not yet */
+    double             computed; /* seconds of it in the net */
+    double             squared;  /* the sum of their squares, of each batch */
+    uint64_t           batches;
     ps_status          moved;     /* how the layers of this batch did */
     char               why[1024]; /* it was not well */
 };
@@ -49,7 +52,7 @@ static ps_status open_worker(struct training *t)
 static int gradient(void *ctx, const ps_step *step, double *loss)
 {
     struct training *t = ctx;
-    double           began = lenet_seconds();
+    double           began = lenet_seconds(), before = t->computed;
 
     if (t->began == 0)
         t->began = began;
@@ -57,6 +60,8 @@ static int gradient(void *ctx, const ps_step *step, double *loss)
     t->moved = PS_OK;     /* after a rollback the batch comes again */
     *loss = lenet_task_gradient(t->task, step->batch);
     t->computed += lenet_seconds();
+    t->squared += (t->computed - before) * (t->computed - before);
+    t->batches++;
     return t->moved != PS_OK;
 }
 
@@ -88,8 +93,18 @@ static void after_layer(void *ctx, uint32_t layer)
     t->computed -= lenet_seconds();
 }
 
-/* What both epoch functions report: the loss, and the share of the epoch's time in
- * which the net did not compute, because the library moved its values or waited. */
+/* Standard deviation of the time that a batch took the net, as a share of the mean. */
+static double compute_spread(const struct training *t)
+{
+    double mean = t->computed / (double)t->batches;
+    double variance = t->squared / (double)t->batches - mean * mean;
+
+    return variance > 0 ? sqrt(variance) / mean : 0;
+}
+
+/* What both epoch functions report: the loss, the share of the epoch's time in which
+ * the net did not compute, because the library moved its values or waited, and how
+ * evenly it computed. */
 static ps_status report_epoch(struct training *t, double mean_loss)
 {
     double    took = lenet_seconds() - t->began;
@@ -97,8 +112,11 @@ static ps_status report_epoch(struct training *t, double mean_loss)
 
     if (!st && t->began > 0)
         st = ps_report(t->worker, "exchange_share", 1 - t->computed / took);
+    if (!st && t->began > 0)
+        st = ps_report(t->worker, "compute_spread", compute_spread(t));
     t->began = 0;
-    t->computed = 0;
+    t->computed = t->squared = 0;
+    t->batches = 0;
     return st;
 }
 

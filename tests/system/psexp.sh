@@ -124,7 +124,7 @@ is "no failure"                     "$(json_value failure first/summary.json)" n
 ok "every line of metrics.jsonl is well-formed" is_json metrics.json
 is "and has its keys" "$(grep -cv '^{"time":[0-9.e-]*,"rank":[01],"clock":[0-9]*,"metric":"[a-z_]*","value":[-0-9.e]*}$' \
     first/metrics.jsonl)" 0
-for metric in loss epoch_loss epoch_seconds exchange_share test_correct test_total; do
+for metric in loss epoch_loss epoch_seconds exchange_share compute_spread test_correct test_total; do
     ok "both workers report $metric" test \
         "$(grep "\"metric\":\"$metric\"" first/metrics.jsonl | grep -o '"rank":[01]' | sort -u | wc -l)" = 2
 done
@@ -141,6 +141,8 @@ is_share() {
     awk -v a="$1" 'BEGIN { exit !(a > 0 && a < 1) }'
 }
 ok "a part of the time was not the net's" is_share "$(json_value exchange_share first/summary.json)"
+ok "batches took the net about as long as one another" \
+    awk -v a="$(json_value compute_spread first/summary.json)" 'BEGIN { exit !(a > 0 && a < 10) }'
 ok "it learned something: of nine kinds more than a third is right" \
     awk -v a="$(json_value test_accuracy first/summary.json)" 'BEGIN { exit !(a > 0.34) }'
 
