@@ -20,7 +20,7 @@ struct training {
     ps_status          reported; /* how the reports of the last epoch went */
     double             began;    /* this epoch, with its first gradient; 0: not yet */
     double             computed; /* seconds of it in the net */
-    double             squared;  /* the sum of their squares, of each batch */
+    double             squared;  /* the sum of the squares of each batch's */
     uint64_t           batches;
     ps_status          moved;     /* how the layers of this batch did */
     char               why[1024]; /* it was not well */

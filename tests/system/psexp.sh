@@ -141,7 +141,7 @@ is_share() {
     awk -v a="$1" 'BEGIN { exit !(a > 0 && a < 1) }'
 }
 ok "a part of the time was not the net's" is_share "$(json_value exchange_share first/summary.json)"
-ok "batches took the net about as long as one another" \
+ok "it is said how much the time of a batch varied" \
     awk -v a="$(json_value compute_spread first/summary.json)" 'BEGIN { exit !(a > 0 && a < 10) }'
 ok "it learned something: of nine kinds more than a third is right" \
     awk -v a="$(json_value test_accuracy first/summary.json)" 'BEGIN { exit !(a > 0.34) }'
